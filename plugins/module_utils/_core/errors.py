@@ -1,0 +1,159 @@
+# Copyright: the hepix.vmimages contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every refusal of the collection: one exception tree, stable codes, and for each code what to do next.
+
+A code never changes its meaning and never means two things. What a reader sees is ``<detail> <remedy>`` with the
+code beside it; the detail says what was found, the remedy says what mends it.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+#: code -> remedy: one or two sentences that tell the reader what to do next.
+REMEDIES: t.Final[t.Mapping[str, str]] = {
+    # trust: the message
+    "too_large": "Check that the address is that of an image list: a signed list is never larger than the stated cap.",
+    "mime_malformed": "Fetch the list again; if it stays so, ask the endorser to publish the signed message unchanged.",
+    "mime_unsupported": "Ask the endorser for an S/MIME message (multipart/signed or application/pkcs7-mime).",
+    "cms_malformed": "Ask the endorser to sign the list again with a maintained tool.",
+    "cms_not_signed_data": "Ask the endorser for a signed message; encrypted or plain CMS is not an image list.",
+    "cms_content_type": "Ask the endorser to sign the list as plain data (id-data).",
+    "cms_dual_content": "Ask the endorser for either a detached or an opaque signature, not both.",
+    "cms_no_content": "Ask the endorser to publish the signed content together with its signature.",
+    "cms_no_signed_attributes": "Ask the endorser to sign with signed attributes (the default of every S/MIME tool).",
+    "cms_signer_count": "Ask the endorser for a message with exactly one signature.",
+    "signer_certificate": "Ask the endorser to embed the signing certificate, once, in the message.",
+    "certificate_malformed": "Ask the endorser for a message with an intact certificate.",
+    "digest_mismatch": "The content is not what was signed: fetch it again, and do not use this copy.",
+    "bad_signature": "Do not use this message; fetch it again or ask the endorser to sign it anew.",
+    "weak_algorithm": "Ask the endorser to sign with SHA-256 or stronger; only a SHA-1 message digest can be allowed "
+    "(option allow_sha1).",
+    "weak_key": "Ask the endorser for a certificate with an RSA key of at least 2048 bits or an EC key.",
+    "unsupported_algorithm": "Ask the endorser to sign with RSA, ECDSA (P-256, P-384, P-521) or Ed25519 and SHA-2.",
+    # trust: the signer and the path
+    "proxy_certificate": "Sign with the end-entity certificate itself, not with a proxy made from it.",
+    "not_end_entity": "Sign with a personal certificate; a CA certificate does not endorse images.",
+    "key_usage": "Sign with a certificate whose key usage allows digital signatures.",
+    "extended_key_usage": "Sign with a certificate for e-mail or client use, or allow host certificates (allow_host).",
+    "no_trust_anchor": "Install the CA's root certificate in the trust anchors directory, if the site trusts that CA.",
+    "no_valid_path": "Check the validity dates of the signer's certificate and of its CAs, and the installed anchors.",
+    "revoked": "The CA has revoked this certificate: ask the endorser for a list signed with a new one.",
+    "crl_unavailable": "Run fetch-crl (or install the CA's current CRL in the trust anchors directory) and try again.",
+    "namespace_violation": "The CA may not issue this name: report it to the CA, and do not use the list.",
+    "namespace_missing": "Install the CA's .namespaces or .signing_policy file next to its certificate.",
+    "policy_malformed": "Reinstall the CA's .namespaces and .signing_policy files from their distribution.",
+    "anchors_unsafe": "Make the trust anchors directory writable by root and the service's own user only.",
+    "anchors_unreadable": "Check the path and the permissions of the trust anchors.",
+    "dn_ambiguous": "Ask the endorser for a certificate whose name contains no '/'.",
+    "internal_error": "This is a defect: nothing was accepted. Please report it with the message that caused it.",
+    "library_missing": "Install the missing library for the named interpreter, or set ansible_python_interpreter to an "
+    "environment that has it.",
+    # the list
+    "json_invalid": "Ask the endorser to publish a list that is strict JSON.",
+    "list_malformed": "Ask the endorser to correct the named field and publish the list again.",
+    "endorser_mismatch": "Ask the endorser to name in hv:endorser the certificate that signs the list.",
+    "not_authorised": "Add the signer to the subscription's endorsers, if the site trusts this person for this list.",
+    "identifier_mismatch": "Check the subscription's address; a list never changes its identifier.",
+    "list_not_yet_valid": "Check this machine's clock; otherwise wait for the date of creation, or ask the endorser.",
+    "list_expired": "Ask the endorser to publish the list with a new expiry date.",
+    "rollback": "The server offers an older list than the accepted one: ask the endorser; nothing was changed.",
+    "version_reused": "Ask the endorser to raise the list's version when its content changes.",
+    # transfer
+    "uri_unsupported": "Use an https, http or (where the administrator names it) file address.",
+    "address_refused": "Allow private addresses for this subscription (allow_private) if the host is meant.",
+    "unreachable": "Check the address, the name server and the network, and try again.",
+    "timeout": "Try again later, or ask the server's administrator why it does not answer.",
+    "tls_failed": "Install the server's CA (option ca_path) or ask for a correct server certificate.",
+    "http_status": "Check the address with the server's administrator and try again.",
+    "redirect_refused": "Use the final address in the subscription, or ask the server's administrator.",
+    "not_found": "Check the address or the path.",
+    "size_mismatch": "Ask the endorser to publish the image and the list together; the image was discarded.",
+    "checksum_mismatch": "Do not use this file; ask the endorser to publish the image and the list together.",
+    "disk_full": "Free space on the named file system and try again; nothing was changed.",
+    "not_writable": "Give the running user write access to the named path, or choose another one.",
+    "not_readable": "Give the running user read access to the named path, or choose another one.",
+    "upload_failed": "Check the upload's destination and try again; what was published before is unchanged.",
+    "no_upload_rule": "Add an upload rule whose uri_match is a prefix of this address.",
+    # signing and publishing
+    "key_missing": "Check the path of the private key.",
+    "key_permissions": "Make the private key readable by its owner only (chmod 0600).",
+    "key_unreadable": "Check that the file is a PEM private key.",
+    "passphrase_wrong": "Give the passphrase of this private key.",
+    "passphrase_missing": "The private key is encrypted: give its passphrase.",
+    "certificate_missing": "Check the path of the certificate.",
+    "key_mismatch": "Use the private key that belongs to the certificate.",
+    "certificate_expired": "Renew the certificate, and sign with the new one.",
+    "publish_invalid": "Correct the named option.",
+    "version_not_raised": "Give a version higher than the published one, or leave it out.",
+    "history_unreadable": "Restore the endorser's history directory from a backup; nothing was published.",
+    # the site
+    "state_missing": "Subscribe to a list first, or name the state directory that holds the subscriptions.",
+    "state_newer": "Upgrade hepix.vmimages on this host: a newer version has written this state directory.",
+    "state_owner": "Run as the owner of the state directory, or as root.",
+    "state_busy": "Another writer holds the state directory; try again when it has finished.",
+    "journal_damaged": "Restore the journal from a backup; a line of it was changed or lost.",
+    "archive_damaged": "Restore the message archive from a backup; a stored message was changed or lost.",
+    "unknown_list": "Use the identifier of a subscribed list; `vmimages status` shows them.",
+    "unknown_image": "Use the UUID or the tag of an image in a subscribed list; `vmimages status` shows them.",
+    "subscription_clash": "Remove the other subscription first: a list is subscribed once.",
+    "subscription_invalid": "Correct the named option.",
+    "decision_invalid": "Correct the named option.",
+    "snapshot_missing": "Run `vmimages sync` (or wait for its timer) and try again.",
+    "snapshot_stale": "Run `vmimages refresh` (or check its timer) and try again.",
+    # the verdict
+    "withdrawn": "The endorser has removed this image from its list: move to its successor.",
+    "blacklisted": "The site has blacklisted this image: ask the site's administrator.",
+    "not_approved": "Approve the image, if the site wants it (image_decision).",
+    "not_cached": "Run `vmimages sync` (image_cache) to download the image.",
+    "file_changed": "Run `vmimages sync` with verification: the cached file is no longer the verified one.",
+    "image_expired": "Ask the endorser to renew the image, or allow it in spite of its age (run_anyway).",
+    "uuid_clash": "Another list owns this image UUID: ask the endorser to choose a new one.",
+    "unsubscribed": "Subscribe to the image's list again, if the site wants its images.",
+    "list_stale": "Check why the list could not be refreshed: it is older than the site allows.",
+    "not_yet_accepted": "Run `vmimages refresh`: no version of this list was accepted so far.",
+}
+
+
+class VmimagesError(Exception):
+    """A refusal: a stable `code`, a `detail` that says what was found, and the code's remedy.
+
+    `context` holds further facts for machines (paths, found and expected values); never a secret.
+    """
+
+    def __init__(self, code: str, detail: str, **context: t.Any) -> None:
+        if code not in REMEDIES:
+            raise ValueError(f"unknown refusal code: {code}")
+        super().__init__(code, detail)
+        self.code = code
+        self.detail = detail
+        self.context = context
+
+    @property
+    def remedy(self) -> str:
+        """What the reader should do next."""
+        return REMEDIES[self.code]
+
+    def __str__(self) -> str:
+        detail = self.detail if self.detail.endswith((".", "!", "?")) else f"{self.detail}."
+        return f"{self.code}: {detail} {self.remedy}"
+
+    def as_dict(self) -> dict[str, t.Any]:
+        """The refusal for JSON output: code, detail, remedy, context."""
+        return {"code": self.code, "detail": self.detail, "remedy": self.remedy, "context": dict(self.context)}
+
+
+class TrustError(VmimagesError):
+    """A message, a signer or a list does not prove what it must (`trust`, `imagelist`)."""
+
+
+class TransferError(VmimagesError):
+    """Octets could not be moved, or are not the expected ones (`transfer`)."""
+
+
+class PublishError(VmimagesError):
+    """A list cannot be published as described (`endorser`)."""
+
+
+class SiteError(VmimagesError):
+    """The site's state does not allow what was asked (`site`)."""
