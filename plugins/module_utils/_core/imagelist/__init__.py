@@ -1,2 +1,0 @@
-# Copyright: the hepix.vmimages contributors
-# SPDX-License-Identifier: GPL-3.0-or-later
