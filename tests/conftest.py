@@ -5,11 +5,17 @@
 from __future__ import annotations
 
 import atexit
+import datetime
 import importlib.util
+import os
 import pathlib
 import shutil
 import sys
 import tempfile
+import types
+import typing as t
+
+import pytest
 
 CHECKOUT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -27,3 +33,84 @@ if not _importable():
     (_tree / "ansible_collections" / "hepix").mkdir(parents=True)
     (_tree / "ansible_collections" / "hepix" / "vmimages").symlink_to(CHECKOUT)
     sys.path.insert(0, str(_tree))
+
+# A user's PATH often lacks the directories where nginx and mke2fs are.
+os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
+
+MISSING: dict[str, list[str]] = {}
+
+
+def _is_missing(requirement: str) -> bool:
+    return os.geteuid() != 0 if requirement == "root" else shutil.which(requirement) is None
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Leave out a test whose ``needs(...)`` are not there, for the loud summary; where CI is set, fail instead."""
+    needed = [requirement for mark in item.iter_markers("needs") for requirement in mark.args]
+    missing = [requirement for requirement in needed if _is_missing(requirement)]
+    if not missing:
+        return
+    for requirement in missing:
+        MISSING.setdefault(requirement, []).append(item.nodeid)
+    if os.environ.get("CI", "").lower() in ("true", "1", "yes"):
+        pytest.fail(f"needs {', '.join(missing)}, and CI leaves nothing out", pytrace=False)
+    pytest.skip(f"needs {', '.join(missing)}")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say loudly which requirement left out how many tests."""
+    if not MISSING:
+        return
+    terminalreporter.section("LEFT OUT: something is missing on this machine", sep="!", red=True, bold=True)
+    for requirement, tests in sorted(MISSING.items()):
+        terminalreporter.write_line(f"{requirement}: {len(tests)} tests did not run", red=True)
+    terminalreporter.write_line("As root on Debian, `make test` installs what it needs by itself.")
+
+
+def load_by_path(path: pathlib.Path) -> types.ModuleType:
+    """Import a Python file that belongs to no package, once per process."""
+    name = f"vmimages_{path.stem}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def demo_ca() -> types.ModuleType:
+    """The demo's certification authority, playbooks/files/demo_ca.py, as a module."""
+    return load_by_path(CHECKOUT / "playbooks" / "files" / "demo_ca.py")
+
+
+@pytest.fixture(scope="session")
+def demo_server() -> types.ModuleType:
+    """The demo's https server, playbooks/files/demo_server.py: ``with demo_server.serve(...) as server``."""
+    return load_by_path(CHECKOUT / "playbooks" / "files" / "demo_server.py")
+
+
+@pytest.fixture(scope="session")
+def now() -> datetime.datetime:
+    """The session's time: aware, UTC, whole seconds."""
+    return datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)
+
+
+@pytest.fixture(scope="session")
+def _pki_template(
+    demo_ca: types.ModuleType, now: datetime.datetime, tmp_path_factory: pytest.TempPathFactory
+) -> pathlib.Path:
+    directory = tmp_path_factory.mktemp("pki") / "pki"
+    demo_ca.DemoCA(directory, now).make()
+    return directory
+
+
+@pytest.fixture
+def pki(
+    demo_ca: types.ModuleType, now: datetime.datetime, _pki_template: pathlib.Path, tmp_path: pathlib.Path
+) -> t.Any:
+    """A DemoCA of this test's own: .certificates, .endorser (.dn, .ca, .certificate_path, .key_path), .sub, .tls."""
+    shutil.copytree(_pki_template, tmp_path / "pki", symlinks=True)
+    return demo_ca.DemoCA(tmp_path / "pki", now)
