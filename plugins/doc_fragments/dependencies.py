@@ -1,0 +1,29 @@
+# Copyright: the hepix.vmimages contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The libraries that modules need on their host: mirrored by module_utils/_ansible/dependencies.py."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """Fragments hepix.vmimages.dependencies and .dependencies.transfer."""
+
+    DOCUMENTATION = r"""
+options: {}
+requirements:
+  - python >= 3.9
+  - cryptography >= 49, < 52
+notes:
+  - The libraries are needed by the interpreter that runs the module. When they are missing there, the module looks for
+    them in the interpreter that the environment variable E(HEPIX_VMIMAGES_PYTHON) names, in the collection's
+    environment C(/opt/hepix-vmimages) and in the system's Python, and runs there; else it fails with a sentence that
+    says what is missing and how to get it.
+"""
+
+    # For modules that also fetch over HTTP.
+    TRANSFER = r"""
+options: {}
+requirements:
+  - requests >= 2.28
+"""
