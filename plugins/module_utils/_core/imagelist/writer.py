@@ -1,0 +1,38 @@
+# Copyright: the hepix.vmimages contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The writer: one list, one text. Wrapped form, sorted keys, four-space indent, UTF-8, LF."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import typing as t
+
+from .model import ENDORSER, IMAGES, WRAPPER, ImageList
+
+
+def write_list(source: t.Union[ImageList, t.Mapping[str, t.Any]]) -> bytes:
+    """The list's octets, ending in a line feed. A mapping is the list object itself, without its wrapper.
+
+    ``hv:images`` is always written (readers break without it), one endorser as an object, several as an array.
+    Raises ValueError (TypeError) for a value that JSON cannot hold.
+    """
+    if isinstance(source, ImageList):
+        document = {**source.beside, WRAPPER: _normal(source.raw)}
+    else:
+        document = {WRAPPER: _normal(source)}
+    text = json.dumps(document, indent=4, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    return f"{text}\n".encode()
+
+
+def write_time(moment: datetime.datetime) -> str:
+    """``YYYY-MM-DDThh:mm:ssZ`` of an aware time, cut to whole seconds."""
+    return moment.astimezone(datetime.timezone.utc).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
+
+
+def _normal(raw: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    normal = {IMAGES: [], **raw}
+    endorser = normal.get(ENDORSER)
+    if isinstance(endorser, (list, tuple)) and len(endorser) == 1:
+        normal[ENDORSER] = endorser[0]
+    return normal
