@@ -1,6 +1,6 @@
 # Copyright: the hepix.vmimages contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Durations as people write them: ``28d``, ``12h``, ``90s``."""
+"""Lengths of time as people write them in options: ``28d``, ``12h``, ``15m``, ``90s``, ``1w``."""
 
 from __future__ import annotations
 
@@ -8,28 +8,20 @@ import re
 import typing as t
 from datetime import timedelta
 
-_SECONDS: t.Final[t.Mapping[str, int]] = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_DURATION: t.Final = re.compile(r"([0-9]{1,9})([smhdw])")
+_UNITS: t.Final[t.Mapping[str, str]] = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_SHAPE: t.Final = re.compile(r"([0-9]{1,9})([smhdw])", re.ASCII)
 
 
 def parse_duration(text: str) -> timedelta:
-    """The duration written as a number and one of the units s, m, h, d, w.
+    """Return the length of time that `text` names: a whole number and one unit (s, m, h, d, w).
 
-    Raises `ValueError` with one sentence that names what was found and what is expected.
+    Raises `ValueError`, with a sentence that can be shown to the reader, for anything else.
     """
-    match = _DURATION.fullmatch(text.strip())
+    match = _SHAPE.fullmatch(text.strip())
     if match is None:
-        raise ValueError(f"{text!r} is not a duration; write a number and a unit (s, m, h, d or w), such as 28d.")
+        raise ValueError(f"{text!r} is not a duration: write a whole number and a unit, as in 28d, 12h, 15m or 90s")
+    number, unit = match.groups()
     try:
-        return timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
+        return timedelta(**{_UNITS[unit]: int(number)})
     except OverflowError:
-        raise ValueError(f"{text!r} is longer than any duration can be.") from None
-
-
-def format_duration(duration: timedelta) -> str:
-    """The shortest exact form of a whole number of seconds, the inverse of `parse_duration`."""
-    seconds = int(duration.total_seconds())
-    for unit in ("d", "h", "m"):
-        if seconds and seconds % _SECONDS[unit] == 0:
-            return f"{seconds // _SECONDS[unit]}{unit}"
-    return f"{seconds}s"
+        raise ValueError(f"{text!r} is longer than any date allows") from None
