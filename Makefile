@@ -1,0 +1,56 @@
+# Copyright: the hepix.vmimages contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Prerequisites: Python 3.11 or later with venv, make; for the static checks git. Everything else goes into .venv.
+
+ANSIBLE_CORE = ansible-core>=2.19,<2.20
+NOX = nox>=2025.5.1 antsibull-nox>=1.10,<2
+
+BIN = .venv/bin
+PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet install
+# Nothing of the demo goes into the reader's home, and nothing of the reader's configuration into the demo.
+ANSIBLE = ANSIBLE_CONFIG='$(CURDIR)/.venv/ansible.cfg' ANSIBLE_HOME='$(CURDIR)/.venv/ansible' \
+	ANSIBLE_COLLECTIONS_PATH='$(CURDIR)/.venv/collections' ANSIBLE_LOCALHOST_WARNING=false ANSIBLE_INVENTORY_UNPARSED_WARNING=false
+REPORT = .venv/demo-report.txt
+
+.PHONY: help demo test lint clean
+help:
+	@echo "make demo    the main path on this machine: publish, subscribe, approve, cache, verdict, withdraw (no root)"
+	@echo "make test    unit and integration tests (as root on Debian it installs nginx, openssl, e2fsprogs if missing)"
+	@echo "make lint    ansible-test sanity, ansible-lint, mypy, ruff"
+	@echo "make clean   remove what these made"
+
+.venv/.runtime: requirements.txt pyproject.toml Makefile tests/environment
+	@tests/environment
+	@echo "Installing into .venv: ansible-core, and what requirements.txt names"
+	@$(PIP) '$(ANSIBLE_CORE)' --requirement requirements.txt --editable .
+	@: >.venv/ansible.cfg
+	@touch $@
+
+.venv/.tests: .venv/.runtime tests/requirements.txt
+	@$(PIP) --requirement tests/requirements.txt
+	@touch $@
+
+.venv/.lint: .venv/.runtime
+	@$(PIP) $(foreach package,$(NOX),'$(package)')
+	@touch $@
+
+# The collection as a user gets it: packed by its own galaxy.yml, without the tests and the tooling.
+.PHONY: collection
+collection: .venv/.runtime
+	@$(ANSIBLE) $(BIN)/ansible-galaxy collection install --offline --no-deps --force -p .venv/collections . >.venv/galaxy.log 2>&1 \
+		|| { cat .venv/galaxy.log >&2; exit 1; }
+
+demo: collection
+	@rm -f $(REPORT)
+	@$(ANSIBLE) $(BIN)/ansible-playbook -i localhost, hepix.vmimages.demo -e '{"hepix_vmimages_demo_report": "$(CURDIR)/$(REPORT)"}'
+	@cat $(REPORT)
+
+test: .venv/.tests collection
+	@tests/prepare
+	@$(ANSIBLE) $(BIN)/python -m pytest tests/unit tests/integration
+
+lint: .venv/.lint
+	@$(BIN)/nox
+
+clean:
+	rm -rf .venv .nox .mypy_cache .ruff_cache .pytest_cache build *.egg-info

@@ -1,0 +1,43 @@
+# Copyright: the hepix.vmimages contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the collection's metadata says is what there is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import yaml
+
+CHECKOUT = Path(__file__).resolve().parent.parent.parent
+CORE = CHECKOUT / "plugins" / "module_utils" / "_core"
+
+
+def test_the_command_has_every_package_of_the_core() -> None:
+    listed = re.search(r"^packages = \[(.*?)\]", (CHECKOUT / "pyproject.toml").read_text(), re.DOTALL | re.MULTILINE)
+    assert listed is not None
+    found = {marker.parent.relative_to(CORE).as_posix() for marker in CORE.rglob("__init__.py")}
+    expected = {"vmimages" if package == "." else f"vmimages.{package.replace('/', '.')}" for package in found}
+    assert set(re.findall(r'"([^"]+)"', listed.group(1))) == expected
+
+
+def test_every_module_is_in_the_action_group() -> None:
+    runtime = yaml.safe_load((CHECKOUT / "meta" / "runtime.yml").read_text())
+    modules = sorted(path.stem for path in (CHECKOUT / "plugins" / "modules").glob("*.py"))
+    assert runtime["action_groups"]["vmimages"] == modules
+
+
+def test_one_version_everywhere() -> None:
+    galaxy = yaml.safe_load((CHECKOUT / "galaxy.yml").read_text())
+    project = re.search(r'^version = "(.+)"$', (CHECKOUT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert project is not None
+    assert project.group(1) == galaxy["version"]
+
+
+def test_requirements_agree() -> None:
+    project = (CHECKOUT / "pyproject.toml").read_text()
+    lines = (CHECKOUT / "requirements.txt").read_text().splitlines()
+    requirements = [line for line in lines if line and not line.startswith("#")]
+    assert requirements
+    listed = ", ".join(f'"{requirement}"' for requirement in requirements)
+    assert f"dependencies = [{listed}]" in project
