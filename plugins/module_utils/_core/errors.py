@@ -87,6 +87,7 @@ REMEDIES: t.Final[t.Mapping[str, str]] = {
     "publish_invalid": "Correct the named option.",
     "version_not_raised": "Give a version higher than the published one, or leave it out.",
     "history_unreadable": "Restore the endorser's history directory from a backup; nothing was published.",
+    "option_invalid": "Correct the named option.",
     # the site
     "state_missing": "Subscribe to a list first, or name the state directory that holds the subscriptions.",
     "state_newer": "Upgrade hepix.vmimages on this host: a newer version has written this state directory.",

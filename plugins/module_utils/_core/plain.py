@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import dataclasses
 import typing as t
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from pathlib import PurePath
 
-from .durations import format_duration
+from .times import to_text
 
 
 def plain(value: t.Any) -> t.Any:
@@ -26,11 +26,19 @@ def plain(value: t.Any) -> t.Any:
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     if isinstance(value, datetime):
-        return value.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return to_text(value)
     if isinstance(value, timedelta):
-        return format_duration(value)
+        return _duration(value)
     if isinstance(value, PurePath):
         return str(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {item.name: plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
     raise TypeError(f"not a plain value: {type(value).__name__}")
+
+
+def _duration(value: timedelta) -> str:
+    seconds = int(value.total_seconds())
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds and seconds % length == 0:
+            return f"{seconds // length}{unit}"
+    return f"{seconds}s"

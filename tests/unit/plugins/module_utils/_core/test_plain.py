@@ -9,6 +9,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
+
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.plain import plain
 
 

@@ -1,0 +1,63 @@
+# Copyright: the hepix.vmimages contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Argument specs shared by the modules, each the mirror of a doc fragment of the same name."""
+
+from __future__ import annotations
+
+import typing as t
+from datetime import datetime, timedelta
+
+from .._core.durations import parse_duration
+from .._core.errors import SiteError
+
+ArgumentSpec = dict[str, dict[str, t.Any]]
+
+#: doc fragment hepix.vmimages.trust
+TRUST: t.Final[ArgumentSpec] = {
+    "anchors": {"type": "path", "default": "/etc/grid-security/certificates"},
+    "crl_mode": {"type": "str", "choices": ["require", "if-present"], "default": "require"},
+    "namespaces_mode": {"type": "str", "choices": ["require", "if-present"], "default": "require"},
+    "allow_sha1": {"type": "bool", "default": False},
+    "allow_host": {"type": "bool", "default": False},
+}
+
+#: doc fragment hepix.vmimages.catalogue
+CATALOGUE: t.Final[ArgumentSpec] = {
+    "state_dir": {"type": "path", "default": "/var/lib/hepix-vmimages"},
+    "index": {"type": "path"},
+}
+
+#: who may sign a list: pairs of names, each pair in the slash form
+ENDORSERS: t.Final[dict[str, t.Any]] = {
+    "type": "list",
+    "elements": "dict",
+    "options": {"dn": {"type": "str", "required": True}, "ca": {"type": "str", "required": True}},
+}
+
+
+def duration(params: t.Mapping[str, t.Any], option: str) -> timedelta | None:
+    """The option's time span, None when it is not given; raises SiteError option_invalid."""
+    text = params[option]
+    if text is None:
+        return None
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise SiteError("option_invalid", f"{option}: {error}.", option=option) from None
+
+
+def timestamp(params: t.Mapping[str, t.Any], option: str) -> datetime | None:
+    """The option's point in time, None when it is not given; raises SiteError option_invalid."""
+    from .._core.imagelist.reader import read_time
+
+    text = params[option]
+    if text is None:
+        return None
+    when = read_time(text)
+    if when is None:
+        raise SiteError(
+            "option_invalid",
+            f"{option}: {text!r} is not a time; write it in UTC, such as 2027-01-31T00:00:00Z.",
+            option=option,
+        )
+    return when
