@@ -1,0 +1,114 @@
+# Copyright: the hepix.vmimages contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Files that appear whole or not at all, and the one place where an error of the file system becomes a refusal."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import typing as t
+from pathlib import Path
+
+from ..errors import TransferError
+
+StrPath = t.Union[str, "os.PathLike[str]"]
+
+_FULL: t.Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+_DENIED: t.Final = frozenset({errno.EACCES, errno.EPERM})
+_ABSENT: t.Final = frozenset({errno.ENOENT, errno.ENOTDIR})
+
+
+def storage_error(error: OSError, path: StrPath, *, reading: bool = False) -> TransferError:
+    """Return the refusal for `error`, met while writing (or, with `reading`, while reading) `path`.
+
+    Codes: ``disk_full``, ``not_found``, and ``not_writable`` or ``not_readable`` for everything else.
+    """
+    code = error.errno
+    shown = os.fspath(path)
+    if code in _FULL:
+        return TransferError("disk_full", f"The file system of {shown} is full", path=shown)
+    if code == errno.EFBIG:
+        return TransferError("disk_full", f"The file system of {shown} cannot hold a file of this size", path=shown)
+    if code in _ABSENT:
+        return TransferError("not_found", f"There is no {shown}", path=shown)
+    if code == errno.EROFS:
+        return TransferError("not_writable", f"The file system of {shown} is read-only", path=shown)
+    if code == errno.ELOOP:
+        why = "it is a symbolic link where a file is expected"
+    elif code in _DENIED:
+        why = "permission denied"
+    else:
+        why = (error.strerror or "input or output failed").lower()
+    if reading:
+        return TransferError("not_readable", f"{shown} cannot be read: {why}", path=shown)
+    return TransferError("not_writable", f"{shown} cannot be written: {why}", path=shown)
+
+
+@contextlib.contextmanager
+def storage_errors(path: StrPath, *, reading: bool = False) -> t.Iterator[None]:
+    """Turn every `OSError` inside the block into the refusal that `storage_error` gives."""
+    try:
+        yield
+    except OSError as error:
+        raise storage_error(error, path, reading=reading) from error
+
+
+def write_all(fd: int, octets: t.Union[bytes, bytearray, memoryview]) -> None:
+    """Write all of `octets`: one call may write less. Raises `OSError`."""
+    view = memoryview(octets)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def fsync_directory(path: StrPath) -> None:
+    """Make the names in the directory `path` durable. Raises `TransferError`."""
+    with storage_errors(path):
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def replace(source: StrPath, target: StrPath) -> None:
+    """Rename `source` to `target`, replacing it in one step, and make both directories durable.
+
+    Both must be on one file system. Raises `TransferError`.
+    """
+    with storage_errors(target):
+        Path(source).replace(target)
+    folder, origin = Path(target).parent, Path(source).parent
+    fsync_directory(folder)
+    if origin != folder:
+        fsync_directory(origin)
+
+
+def temporary_sibling(path: StrPath) -> Path:
+    """Return a fresh hidden name in the directory of `path`; its ending ``.part`` tells it from a finished file."""
+    target = Path(path)
+    return target.with_name(f".{target.name[:128]}.{secrets.token_hex(8)}.part")
+
+
+def write_atomic(path: StrPath, octets: bytes, mode: int = 0o644) -> None:
+    """Make `path` a file of exactly `octets`, durably: a reader sees the old file or the new one, never a part.
+
+    `mode` is subject to the umask. A symbolic link at `path` is replaced, not followed. Raises `TransferError`
+    (``disk_full``, ``not_writable``, ``not_found``); the old file is then untouched and nothing is left beside it.
+    """
+    temporary = temporary_sibling(path)
+    with storage_errors(path):
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+        try:
+            try:
+                write_all(fd, octets)
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+            temporary.replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
+    fsync_directory(Path(path).parent)

@@ -1,0 +1,206 @@
+# Copyright: the hepix.vmimages contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where octets come from: a web server's answer or a local file, read through the same few calls."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import time
+import typing as t
+import urllib.parse
+from dataclasses import dataclass
+
+from ..errors import TransferError
+from .atomic import storage_errors
+from .policy import check_uri, shown
+from .session import Session, http_errors
+from .watchdog import Watchdog
+
+if t.TYPE_CHECKING:
+    from urllib3 import BaseHTTPResponse
+
+_VALIDATOR_LENGTH: t.Final = 1024
+_FLUSH_SECONDS: t.Final = 1.0
+
+
+@dataclass(frozen=True)
+class Validators:
+    """What a server said to recognise one version of a file by: header values, verbatim, or None."""
+
+    etag: t.Optional[str] = None
+    last_modified: t.Optional[str] = None
+
+    def headers(self) -> dict[str, str]:
+        """Return the request headers that ask for the file only if it is another version."""
+        headers = {}
+        if self.etag:
+            headers["If-None-Match"] = self.etag
+        if self.last_modified:
+            headers["If-Modified-Since"] = self.last_modified
+        return headers
+
+
+_NO_VALIDATORS: t.Final = Validators()
+
+
+class Source(t.Protocol):
+    """An open source. `length` is the number of octets it promises, or None; `uri` is the address as shown."""
+
+    uri: str
+    length: t.Optional[int]
+    unchanged: bool
+    encoding: str
+    validators: Validators
+
+    def readinto(self, view: memoryview) -> int:
+        """Put the next octets at the start of `view`, as many as are there; return their number, 0 at the end."""
+
+    def close(self) -> None:
+        """Give the source back."""
+
+
+class _WebSource:
+    def __init__(self, response: BaseHTTPResponse, uri: str, asked: Validators, watchdog: Watchdog) -> None:
+        headers = response.headers
+        self.uri = shown(uri)
+        self.unchanged = response.status == 304
+        self.encoding = headers.get("Content-Encoding", "").strip().lower().replace("identity", "")
+        answered = Validators(etag=_header(headers.get("ETag")), last_modified=_header(headers.get("Last-Modified")))
+        self.validators = asked if self.unchanged else answered
+        self.length = _content_length(headers)
+        self._response = response
+        self._watchdog = watchdog
+        # urllib3 1.26 has no read1; its read waits for a full buffer, which the watchdog bounds as well.
+        self._read = getattr(response, "read1", response.read)
+
+    def readinto(self, view: memoryview) -> int:
+        with http_errors(self.uri, self._watchdog):
+            octets = self._read(len(view), decode_content=False)
+        view[: len(octets)] = octets
+        return len(octets)
+
+    def close(self) -> None:
+        if self.unchanged:
+            self._response.release_conn()  # such an answer has no body: the connection can serve the next request
+        self._response.close()
+
+
+class _FileSource:
+    def __init__(self, uri: str, asked: Validators) -> None:
+        path = urllib.parse.unquote(urllib.parse.urlsplit(uri).path)
+        if "\0" in path:
+            raise TransferError("uri_unsupported", f"The address {shown(uri)} holds a NUL character")
+        self.uri = shown(uri)
+        self.encoding = ""
+        self._path = path
+        with storage_errors(path, reading=True):
+            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            status = os.fstat(self._fd)
+            if not stat.S_ISREG(status.st_mode):
+                raise TransferError("not_readable", f"{path} is not a regular file", path=path)
+        except BaseException:
+            os.close(self._fd)
+            raise
+        self.length: t.Optional[int] = status.st_size
+        self.validators = Validators(etag=f'"{status.st_size:x}-{status.st_mtime_ns:x}-{status.st_ino:x}"')
+        self.unchanged = asked.etag == self.validators.etag
+
+    def readinto(self, view: memoryview) -> int:
+        with storage_errors(self._path, reading=True):
+            return os.readv(self._fd, [view])
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+@contextlib.contextmanager
+def opened(uri: str, session: Session, watchdog: Watchdog, validators: Validators = Validators()) -> t.Iterator[Source]:
+    """Open `uri` under the session's policy; the block reads the source.
+
+    The answer is a whole file (HTTP status 200, a local file) or, if `validators` asked for it, ``unchanged``.
+    Raises `TransferError` for any other answer.
+    """
+    source: t.Union[_WebSource, _FileSource]
+    if check_uri(uri, allow_file=session.policy.allow_file) == "file":
+        source = _FileSource(uri, validators)
+    else:
+        response, final = session.open(uri, validators.headers(), watchdog)
+        try:
+            _check_status(response.status, final, conditional=bool(validators.headers()))
+            source = _WebSource(response, final, validators, watchdog)
+        except BaseException:
+            response.close()
+            raise
+    try:
+        yield source
+    finally:
+        source.close()
+
+
+def pump(
+    source: Source,
+    sink: t.Callable[[memoryview], None],
+    *,
+    limit: int,
+    buffer: memoryview,
+    watchdog: Watchdog,
+) -> int:
+    """Move the octets of `source` to `sink` through `buffer`, and return how many came: at most `limit` + 1.
+
+    One octet more than `limit` means that there are too many: the rest is not read, and the sink is not given what
+    is beyond the limit. Raises `TransferError`: ``timeout``, or ``unreachable`` if fewer came than promised.
+    """
+    done = 0
+    while done <= limit:
+        count = _fill(source, buffer[: limit + 1 - done], watchdog)
+        if count == 0:
+            break
+        done += count
+        watchdog.local = True
+        sink(buffer[: count - max(0, done - limit)])
+        watchdog.local = False
+    watchdog.check()
+    if source.length is not None and done < min(source.length, limit):
+        raise TransferError(
+            "unreachable", f"The connection for {source.uri} broke after {done} of {source.length} octets"
+        )
+    return done
+
+
+def _fill(source: Source, view: memoryview, watchdog: Watchdog) -> int:
+    """Read until `view` is full, the source ends or a second has passed; return the number of octets."""
+    until = time.monotonic() + _FLUSH_SECONDS
+    filled = 0
+    while filled < len(view) and time.monotonic() < until:
+        watchdog.check()
+        count = source.readinto(view[filled:])
+        if count == 0:
+            break
+        filled += count
+        watchdog.received += count
+    return filled
+
+
+def _check_status(status: int, uri: str, *, conditional: bool) -> None:
+    if status == 200 or (status == 304 and conditional):
+        return
+    if status in (404, 410):
+        raise TransferError("not_found", f"The server has no {shown(uri)} (status {status})", status=status)
+    raise TransferError("http_status", f"The server answers status {status} for {shown(uri)}", status=status)
+
+
+def _content_length(headers: t.Mapping[str, str]) -> t.Optional[int]:
+    text = headers.get("Content-Length", "")
+    if "Transfer-Encoding" in headers or not (text.isascii() and text.isdigit()) or len(text) > 18:
+        return None
+    return int(text)
+
+
+def _header(value: t.Optional[str]) -> t.Optional[str]:
+    """Return a header value that may be kept and sent back, or None if it is absent or odd."""
+    if not value or len(value) > _VALIDATOR_LENGTH or not (value.isascii() and value.isprintable()):
+        return None
+    return value

@@ -1,0 +1,120 @@
+# Copyright: the hepix.vmimages contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A deadline and a minimum rate that hold whatever the other side does.
+
+A socket's timeout starts anew with every octet, so a server that sends one octet now and then (of a TLS handshake, a
+header, a chunk's size, a body) is never late. The watchdog is a thread that cuts the connection from outside: the
+blocked read ends at once, and `Watchdog.check` says why.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+import time
+import typing as t
+
+from ..errors import TransferError
+
+
+class Watchdog:
+    """Watches one transfer at a time; a context manager. `seconds` is the total deadline at the start.
+
+    The transferring thread raises `received` as octets arrive, and sets `local` while it is busy with its own disk,
+    so that a slow disk is not taken for a slow server.
+    """
+
+    def __init__(self, seconds: float, *, what: str) -> None:
+        self.received = 0
+        self.local = False
+        self._what = what
+        self._started = time.monotonic()
+        self._seconds = seconds
+        self._rate = 0
+        self._window = 0.0
+        self._window_end = float("inf")
+        self._seen = 0
+        self._reason: t.Optional[str] = None
+        self._closed = False
+        self._socket: t.Optional[socket.socket] = None
+        self._condition = threading.Condition()
+        self._thread: t.Optional[threading.Thread] = None
+
+    def __enter__(self) -> Watchdog:
+        self._thread = threading.Thread(target=self._run, name="vmimages-watchdog", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        with self._condition:
+            self._closed = True
+            self._condition.notify()
+        if self._thread is not None:
+            self._thread.join()
+        self._release()
+
+    def watch(self, connection: t.Union[socket.socket, t.Any]) -> None:
+        """Make `connection` (anything with a ``fileno``) the one to cut. Raises ``timeout`` if it is too late already.
+
+        The watchdog holds a duplicate of the descriptor: it works under TLS, which hides the socket, and after
+        the HTTP library has closed its own.
+        """
+        duplicate = socket.socket(fileno=os.dup(connection.fileno()))
+        with self._condition:
+            self._release()
+            self._socket = duplicate
+        self.check()
+
+    def remaining(self) -> float:
+        """Return the seconds left until the deadline; never negative."""
+        return max(0.0, self._started + self._seconds - time.monotonic())
+
+    def body(self, seconds: float, *, minimum_rate: int, window: float) -> None:
+        """The body begins: the deadline is now `seconds` after the start, and the rate is watched from here on."""
+        with self._condition:
+            self._seconds = seconds
+            self._rate, self._window = minimum_rate, window
+            self._seen = self.received
+            self._window_end = time.monotonic() + window
+            self._condition.notify()
+
+    def check(self) -> None:
+        """Raise `TransferError` ``timeout`` if the transfer was cut or its deadline has passed."""
+        if self._reason is None and self.remaining() == 0:
+            self._reason = self._late()
+        if self._reason is not None:
+            raise TransferError("timeout", self._reason, octets_received=self.received)
+
+    def _late(self) -> str:
+        return f"{self._what} took longer than {self._seconds:g} seconds"
+
+    def _run(self) -> None:
+        with self._condition:
+            while not self._closed and self._reason is None:
+                now = time.monotonic()
+                wake = min(self._started + self._seconds, self._window_end)
+                if now < wake:
+                    self._condition.wait(min(wake - now, threading.TIMEOUT_MAX))
+                elif now >= self._started + self._seconds:
+                    self._cut(self._late())
+                else:
+                    self._judge_rate(now)
+
+    def _judge_rate(self, now: float) -> None:
+        if not self.local and self.received - self._seen < self._rate * self._window:
+            self._cut(f"{self._what} came slower than {self._rate} octets a second for {self._window:g} seconds")
+        self._seen = self.received
+        self._window_end = now + self._window
+
+    def _cut(self, reason: str) -> None:
+        self._reason = reason
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+
+    def _release(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
