@@ -1,0 +1,217 @@
+# Copyright: the hepix.vmimages contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From the index's rows to the verdict's facts, and to the answers that modules and the command give."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import typing as t
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from ...errors import SiteError
+from ...times import from_text
+from ..subscription import UUID, Subscription
+from .path_status import Judge
+from .verdict import Decision, FileFacts, ImageFacts, ListFacts, PathStatus, Verdict, verdict
+
+if t.TYPE_CHECKING:
+    from ..store.catalogue import Catalogue
+
+#: The latest appearance of each image in each list.
+_LATEST: t.Final = (
+    "SELECT images.* FROM images JOIN (SELECT max(row) AS row FROM images {where} GROUP BY list_id, image_id) "
+    "USING (row) ORDER BY list_id, images.row"
+)
+
+
+@dataclass(frozen=True)
+class Known:
+    """One image of one list as the index knows it, with its verdict."""
+
+    row: sqlite3.Row
+    list_id: str
+    image_id: str
+    facts: ImageFacts
+    decided: bool
+    verdict: Verdict
+
+    @property
+    def metadata(self) -> t.Mapping[str, t.Any]:
+        """What the list says about the image."""
+        return t.cast("t.Mapping[str, t.Any]", json.loads(self.row["metadata"]))
+
+
+class Assessor:
+    """Judges images at one point in time; what belongs to a list is looked up once for all of its images."""
+
+    def __init__(self, catalogue: Catalogue, now: datetime | None = None) -> None:
+        self.catalogue = catalogue
+        self.now = now or catalogue.now()
+        self._judge = Judge(catalogue)
+        self._lists: dict[str, tuple[Subscription, ListFacts]] = {}
+        self._decisions = {
+            (row["target_type"], row["target"]): _decision(row) for row in catalogue.rows("SELECT * FROM decisions")
+        }
+
+    def list(self, list_id: str) -> tuple[Subscription, ListFacts]:
+        """The subscription and the facts of a list."""
+        if list_id not in self._lists:
+            self._lists[list_id] = _list_facts(self.catalogue, list_id)
+        return self._lists[list_id]
+
+    def title(self, list_id: str) -> str:
+        """The list's title, empty while no version was accepted."""
+        row = self.catalogue.row("SELECT title FROM versions WHERE list_id = ? ORDER BY sequence DESC", list_id)
+        return str(row["title"]) if row else ""
+
+    def signer(self, list_id: str) -> dict[str, t.Any] | None:
+        """Who signed the list's current message; None while no version was accepted."""
+        row = self.catalogue.row("SELECT signer FROM versions WHERE list_id = ? ORDER BY sequence DESC", list_id)
+        return json.loads(row["signer"]) if row else None
+
+    def path_status(self, list_id: str) -> PathStatus:
+        """How the list's message stands with the present anchors and CRLs."""
+        return self._judge.status(list_id, self.list(list_id)[0], self.now)
+
+    def assess(self, row: sqlite3.Row, *, assume_file: bool = False) -> Known:
+        """The verdict on one row of `images`; with `assume_file` as it would be with the verified file in the cache."""
+        image = self._image(row, assume_file=assume_file)
+        decisions = self.decisions(image)
+        judged = verdict(image, self.list(row["list_id"])[1], self.path_status(row["list_id"]), decisions, self.now)
+        decided = any(decision.applies(image, self.now) for decision in decisions)
+        return Known(row, row["list_id"], row["image_id"], image, decided, judged)
+
+    def decisions(self, image: ImageFacts) -> list[Decision]:
+        """The site's decisions about the image itself and about its tag, ended ones included."""
+        keys = (("image", image.identifier), ("tag", image.tag))
+        return [self._decisions[key] for key in keys if key in self._decisions]
+
+    def _image(self, row: sqlite3.Row, *, assume_file: bool) -> ImageFacts:
+        owner = self.catalogue.row("SELECT list_id FROM owners WHERE image_id = ?", row["image_id"])
+        metadata = json.loads(row["metadata"])
+        return ImageFacts(
+            identifier=row["image_id"],
+            title=str(metadata.get("dc:title", "")),
+            tag=row["tag"],
+            version=row["version"],
+            endorsed=row["until"] is None,
+            owner=owner["list_id"] if owner else "",
+            expires=from_text(row["expires"]) if row["expires"] else None,
+            file=FileFacts("", True) if assume_file else self._file(row),
+        )
+
+    def _file(self, row: sqlite3.Row) -> FileFacts | None:
+        record = self.catalogue.row(
+            "SELECT * FROM files WHERE list_id = ? AND image_id = ? AND version = ? AND sha512 = ? "
+            "AND state = 'current'",
+            row["list_id"],
+            row["image_id"],
+            row["version"],
+            row["sha512"],
+        )
+        if record is None:
+            return None
+        path = self.catalogue.state.current / record["name"]
+        found = stat_record(path)
+        if found is None:
+            return None
+        return FileFacts(str(path), all(found[key] == record[key] for key in found))
+
+
+def stat_record(path: Path) -> dict[str, int] | None:
+    """Size in octets, mtime and ctime in nanoseconds, inode: what proves a verified file unchanged; None if gone."""
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return None
+    return {
+        "size": found.st_size,
+        "mtime_ns": found.st_mtime_ns,
+        "ctime_ns": found.st_ctime_ns,
+        "inode": found.st_ino,
+    }
+
+
+def latest(catalogue: Catalogue, *, list_id: str | None = None, image_id: str | None = None) -> list[sqlite3.Row]:
+    """The latest appearance of each image in each list, of one list's images, of one image, or of both."""
+    terms = [("list_id", list_id), ("image_id", image_id)]
+    given = [(column, value) for column, value in terms if value is not None]
+    where = " AND ".join(f"{column} = ?" for column, _ in given)
+    statement = _LATEST.format(where=f"WHERE {where}" if where else "")
+    return catalogue.rows(statement, *(value for _, value in given))
+
+
+def resolve(catalogue: Catalogue, name: str) -> list[sqlite3.Row]:
+    """The rows that a UUID or a tag means, the best first; ``unknown_image`` when there is none.
+
+    For a UUID: the list that owns it. For a tag: the latest dated endorsed image, else the latest dated one.
+    """
+    if UUID.match(name.lower()):
+        rows = catalogue.rows(
+            "SELECT images.* FROM images LEFT JOIN owners USING (image_id) WHERE image_id = ? "
+            "ORDER BY images.list_id = owners.list_id DESC, images.row DESC",
+            name.lower(),
+        )
+    else:
+        rows = catalogue.rows(
+            "SELECT images.* FROM images LEFT JOIN owners USING (image_id) "
+            "JOIN lists ON lists.list_id = images.list_id WHERE tag = ? ORDER BY active DESC, until IS NULL DESC, "
+            "images.list_id = owners.list_id DESC, dated DESC, images.row DESC",
+            name,
+        )
+    if not rows:
+        raise SiteError("unknown_image", f"No subscribed list holds an image {name!r}.", name=name)
+    return rows
+
+
+def require_list(catalogue: Catalogue, name: str) -> str:
+    """The identifier of a subscribed list, given by its identifier or its address; else ``unknown_list``."""
+    row = catalogue.row("SELECT list_id FROM lists WHERE active = 1 AND (list_id = ? OR uri = ?)", name.lower(), name)
+    if row is None:
+        raise SiteError("unknown_list", f"No list {name!r} is subscribed.", name=name)
+    return str(row["list_id"])
+
+
+def active_lists(catalogue: Catalogue, names: t.Sequence[str] = ()) -> list[str]:
+    """The identifiers of the subscribed lists, or of those named."""
+    if names:
+        return [require_list(catalogue, name) for name in names]
+    return [row["list_id"] for row in catalogue.rows("SELECT list_id FROM lists WHERE active = 1 ORDER BY list_id")]
+
+
+def subscription_of(catalogue: Catalogue, list_id: str) -> Subscription:
+    """The subscription of a known list."""
+    row = catalogue.row("SELECT definition FROM lists WHERE list_id = ?", list_id)
+    if row is None:
+        raise SiteError("unknown_list", f"No list {list_id!r} is subscribed.", name=list_id)
+    return Subscription.from_options(json.loads(row["definition"]))
+
+
+def _list_facts(catalogue: Catalogue, list_id: str) -> tuple[Subscription, ListFacts]:
+    subscription = subscription_of(catalogue, list_id)
+    row = catalogue.row("SELECT active FROM lists WHERE list_id = ?", list_id)
+    version = catalogue.row("SELECT * FROM versions WHERE list_id = ? ORDER BY sequence DESC", list_id)
+    return subscription, ListFacts(
+        identifier=list_id,
+        subscribed=bool(row and row["active"]),
+        version=version["version"] if version else None,
+        created=from_text(version["created"]) if version else None,
+        expires=from_text(version["expires"]) if version else None,
+        max_age=subscription.age_limit(),
+        approves_new=subscription.approves_new,
+    )
+
+
+def _decision(row: sqlite3.Row) -> Decision:
+    return Decision(
+        decision=row["decision"],
+        target_type=row["target_type"],
+        target=row["target"],
+        reason=row["reason"],
+        author=row["author"],
+        until=from_text(row["until"]) if row["until"] else None,
+    )

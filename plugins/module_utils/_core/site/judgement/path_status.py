@@ -1,0 +1,131 @@
+# Copyright: the hepix.vmimages contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Trust at use: the archived message judged again, with the present time, anchors and CRLs, without any network.
+
+A judgement stands while nothing that it rests on has changed: the message, the subscription's trust options and
+endorsers, and the files of the anchors directory; and not beyond the first end of a certificate or CRL that it used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import typing as t
+from datetime import datetime
+
+from ...errors import TrustError, VmimagesError
+from ...times import from_text, to_text
+from ...trust import anchors as anchors_module
+from ..subscription import Subscription
+from .verdict import PathStatus
+
+if t.TYPE_CHECKING:
+    from ...trust.anchors import Anchors
+    from ...trust.verify import Verified
+    from ..store.catalogue import Catalogue
+
+
+class AnchorStore:
+    """Loads each anchors directory or bundle once in a run, whichever thread asks first."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loaded: dict[str, Anchors] = {}
+
+    def get(self, path: str) -> Anchors:
+        """The anchors at `path`; TrustError ``anchors_unreadable``, ``anchors_unsafe``."""
+        with self._lock:
+            if path not in self._loaded:
+                self._loaded[path] = anchors_module.load(path)
+            return self._loaded[path]
+
+
+def verify(octets: bytes, subscription: Subscription, anchors: Anchors, now: datetime) -> Verified:
+    """Verify a message as the subscription's trust options say; TrustError otherwise."""
+    from ...trust.verify import verify_message
+
+    trust = subscription.trust
+    return verify_message(
+        octets,
+        anchors,
+        now,
+        allow_sha1=trust.allow_sha1,
+        allow_host=trust.allow_host,
+        crl_mode=trust.crl_mode,
+        namespaces_mode=trust.namespaces_mode,
+    )
+
+
+class Judge:
+    """Judges many lists in one run: each anchors directory is looked at once, and loaded only when needed."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+        self._fingerprints: dict[str, str] = {}
+        self._anchors = AnchorStore()
+        self._judged: dict[tuple[str, datetime], PathStatus] = {}
+
+    def status(self, list_id: str, subscription: Subscription, now: datetime) -> PathStatus:
+        """How the current message of `list_id` is judged at `now`; a list without one is judged as good."""
+        key = (list_id, now)
+        if key not in self._judged:
+            self._judged[key] = self._status(list_id, subscription, now)
+        return self._judged[key]
+
+    def _status(self, list_id: str, subscription: Subscription, now: datetime) -> PathStatus:
+        row = self._catalogue.row(
+            "SELECT message, message_sha256 FROM versions WHERE list_id = ? ORDER BY sequence DESC", list_id
+        )
+        if row is None:
+            return PathStatus(None, "", None)
+        try:
+            basis = self._basis(row["message_sha256"], subscription)
+        except VmimagesError as error:
+            return PathStatus(error.code, error.detail, None)
+        known = self._known(list_id, basis, now)
+        if known is not None:
+            return known
+        judged = self._judge(self._catalogue.load(row["message"], row["message_sha256"]), subscription, now)
+        self._remember(list_id, basis, judged, now)
+        return judged
+
+    def _basis(self, message_sha256: str, subscription: Subscription) -> str:
+        anchors = subscription.trust.anchors
+        if anchors not in self._fingerprints:
+            self._fingerprints[anchors] = anchors_module.fingerprint(anchors)
+        definition = subscription.as_dict()
+        parts = [message_sha256, self._fingerprints[anchors], definition["trust"], definition["endorsers"]]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def _known(self, list_id: str, basis: str, now: datetime) -> PathStatus | None:
+        row = self._catalogue.row("SELECT basis, status FROM paths WHERE list_id = ?", list_id)
+        if row is None or row["basis"] != basis:
+            return None
+        status = json.loads(row["status"])
+        good_until = from_text(status["good_until"]) if status["good_until"] else None
+        if now < from_text(status["judged"]) or (good_until is not None and good_until <= now):
+            return None
+        # A refusal may end by the clock alone (a CRL or certificate that becomes valid): it is judged anew each time.
+        return PathStatus(None, "", good_until) if status["code"] is None else None
+
+    def _judge(self, octets: bytes, subscription: Subscription, now: datetime) -> PathStatus:
+        from ...trust.names import signer_matches
+
+        try:
+            verified = verify(octets, subscription, self._anchors.get(subscription.trust.anchors), now)
+        except TrustError as error:
+            return PathStatus(error.code, error.detail, None)
+        if not any(signer_matches(verified.certificate, dn, ca) for dn, ca in subscription.endorsers):
+            return PathStatus("not_authorised", f"{verified.signer.dn} is not an endorser of this subscription.", None)
+        return PathStatus(None, "", verified.good_until)
+
+    def _remember(self, list_id: str, basis: str, status: PathStatus, now: datetime) -> None:
+        record = {
+            "code": status.code,
+            "good_until": to_text(status.good_until) if status.good_until else None,
+            "judged": to_text(now),
+        }
+        self._catalogue.note(
+            "INSERT OR REPLACE INTO paths VALUES (?, ?, ?)", list_id, basis, json.dumps(record, sort_keys=True)
+        )

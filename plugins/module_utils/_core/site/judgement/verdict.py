@@ -1,0 +1,242 @@
+# Copyright: the hepix.vmimages contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The verdict: may this image run now? One pure function that knows every reason, and asks nothing of the world."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from ...errors import REMEDIES
+from ...times import to_text
+
+ALLOWED: t.Final = "allowed"
+RUN_ANYWAY: t.Final = "run_anyway"
+
+#: What an explicit run_anyway overrides: the age of the list or of the image, never a withdrawal or a revocation.
+OVERRIDABLE: t.Final = frozenset({"list_expired", "image_expired"})
+
+#: The order of precedence: the first of these that applies is the verdict's code; codes of the certification path
+#: that are not named here stand where ``path`` does.
+_PRECEDENCE: t.Final = (
+    "unsubscribed",
+    "not_yet_accepted",
+    "uuid_clash",
+    "withdrawn",
+    "revoked",
+    "blacklisted",
+    "not_authorised",
+    "list_expired",
+    "image_expired",
+    "path",
+    "list_not_yet_valid",
+    "list_stale",
+    "not_approved",
+    "file_changed",
+    "not_cached",
+)
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """The cached file of an image; `unchanged` says that its stat record is still that of the verified file."""
+
+    path: str
+    unchanged: bool
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """One image of one list. `endorsed`: it is in the list's current version; `owner`: the list that owns its UUID."""
+
+    identifier: str
+    title: str
+    tag: str
+    version: str
+    endorsed: bool
+    owner: str
+    expires: datetime | None
+    file: FileFacts | None
+
+
+@dataclass(frozen=True)
+class ListFacts:
+    """The image's list; `version`, `created` and `expires` are None while no version of it was accepted."""
+
+    identifier: str
+    subscribed: bool
+    version: str | None
+    created: datetime | None
+    expires: datetime | None
+    max_age: timedelta | None
+    approves_new: bool
+
+
+@dataclass(frozen=True)
+class PathStatus:
+    """How the list's archived message was judged with the present anchors and CRLs: `code` is None where it stands."""
+
+    code: str | None
+    detail: str
+    good_until: datetime | None
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the site decided for an image or a tag; `until` ends it."""
+
+    decision: str
+    target_type: str
+    target: str
+    reason: str
+    author: str
+    until: datetime | None
+
+    def applies(self, image: ImageFacts, now: datetime) -> bool:
+        """Whether this decision speaks of `image`, now."""
+        named = image.identifier if self.target_type == "image" else image.tag
+        return self.target == named and (self.until is None or now < self.until)
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One reason, with the sentence that explains it."""
+
+    code: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`allowed`, the code of the weightiest reason, every reason, the file to start, and how long this may stand."""
+
+    allowed: bool
+    code: str
+    reasons: tuple[Reason, ...]
+    path: str | None
+    good_until: datetime | None
+
+    def as_dict(self) -> dict[str, t.Any]:
+        """For JSON: reasons as code and text, the time as text."""
+        return {
+            "allowed": self.allowed,
+            "code": self.code,
+            "reasons": [{"code": reason.code, "text": reason.text} for reason in self.reasons],
+            "remedy": REMEDIES.get(self.code, ""),
+            "path": self.path,
+            "good_until": to_text(self.good_until) if self.good_until else None,
+        }
+
+
+def verdict(
+    image: ImageFacts, of: ListFacts, path: PathStatus, decisions: t.Sequence[Decision], now: datetime
+) -> Verdict:
+    """Judge one image of the list `of`.
+
+    ``run_anyway`` overrides the expiry of the list or the image only. `decisions` may hold decisions for other
+    images: only those that speak of this one now count, and of these a blacklist wins.
+    """
+    relevant = [decision for decision in decisions if decision.applies(image, now)]
+    override = next((decision for decision in relevant if decision.decision == RUN_ANYWAY), None)
+    found = [
+        *_endorsement(image, of),
+        *_blacklists(relevant),
+        *_validity(image, of, now),
+        *_certification(path, now),
+        *_approval(image, of, relevant),
+        *_file(image),
+    ]
+    standing = [reason for reason in found if override is None or reason.code not in OVERRIDABLE]
+    if standing:
+        standing.sort(key=lambda reason: _rank(reason.code))
+        return Verdict(False, standing[0].code, tuple(standing), _file_path(image), None)
+    why = [_spoken(decision) for decision in relevant] or [
+        Reason("approved", "The subscription approves this list's images.")
+    ]
+    return Verdict(
+        allowed=True,
+        code=RUN_ANYWAY if found else ALLOWED,
+        reasons=(*why, *found),
+        path=_file_path(image),
+        good_until=_good_until(image, of, path, relevant, overridden=override is not None),
+    )
+
+
+def _rank(code: str) -> int:
+    return _PRECEDENCE.index(code if code in _PRECEDENCE else "path")
+
+
+def _endorsement(image: ImageFacts, of: ListFacts) -> t.Iterator[Reason]:
+    if not of.subscribed:
+        yield Reason("unsubscribed", f"The site no longer subscribes to list {of.identifier}.")
+    if of.version is None:
+        yield Reason("not_yet_accepted", f"No version of list {of.identifier} was accepted so far.")
+        return
+    if image.owner not in ("", of.identifier):
+        yield Reason("uuid_clash", f"The UUID {image.identifier} belongs to list {image.owner}.")
+    if not image.endorsed:
+        yield Reason(
+            "withdrawn", f"Version {of.version} of list {of.identifier} no longer holds image {image.identifier}."
+        )
+
+
+def _blacklists(decisions: t.Sequence[Decision]) -> t.Iterator[Reason]:
+    return (_spoken(decision, "blacklisted") for decision in decisions if decision.decision == "blacklist")
+
+
+def _validity(image: ImageFacts, of: ListFacts, now: datetime) -> t.Iterator[Reason]:
+    if of.expires is not None and of.expires <= now:
+        yield Reason("list_expired", f"List {of.identifier} expired at {to_text(of.expires)}.")
+    if image.expires is not None and image.expires <= now:
+        yield Reason("image_expired", f"Image {image.identifier} expired at {to_text(image.expires)}.")
+    if of.created is not None:
+        if now < of.created:
+            yield Reason("list_not_yet_valid", f"List {of.identifier} is dated {to_text(of.created)}, in the future.")
+        if of.max_age is not None and of.created + of.max_age <= now:
+            yield Reason(
+                "list_stale", f"List {of.identifier} was created at {to_text(of.created)}, longer ago than allowed."
+            )
+
+
+def _certification(path: PathStatus, now: datetime) -> t.Iterator[Reason]:
+    if path.code is not None:
+        yield Reason(path.code, path.detail)
+    elif path.good_until is not None and path.good_until <= now:
+        yield Reason("no_valid_path", f"What proves the signer was good until {to_text(path.good_until)}.")
+
+
+def _approval(image: ImageFacts, of: ListFacts, decisions: t.Sequence[Decision]) -> t.Iterator[Reason]:
+    approving = any(decision.decision in ("approve", RUN_ANYWAY) for decision in decisions)
+    if not approving and not of.approves_new:
+        yield Reason("not_approved", f"The site has not approved image {image.identifier}.")
+
+
+def _file(image: ImageFacts) -> t.Iterator[Reason]:
+    if image.file is None:
+        yield Reason("not_cached", f"Image {image.identifier} version {image.version} is not in the cache.")
+    elif not image.file.unchanged:
+        yield Reason("file_changed", f"The cached file {image.file.path} is no longer the one that was verified.")
+
+
+def _file_path(image: ImageFacts) -> str | None:
+    return image.file.path if image.file else None
+
+
+def _spoken(decision: Decision, code: str | None = None) -> Reason:
+    verb = {"approve": "approved", "blacklist": "blacklisted", RUN_ANYWAY: "allowed to run in spite of its age"}
+    because = f": {decision.reason}" if decision.reason else ""
+    words = f"The {decision.target_type} {decision.target} was {verb[decision.decision]} by {decision.author}{because}"
+    return Reason(code or decision.decision, words if words.endswith(".") else f"{words}.")
+
+
+def _good_until(
+    image: ImageFacts, of: ListFacts, path: PathStatus, decisions: t.Sequence[Decision], *, overridden: bool
+) -> datetime | None:
+    ends = [path.good_until]
+    if not overridden:
+        ends += [of.expires, image.expires]
+    if of.created is not None and of.max_age is not None:
+        ends.append(of.created + of.max_age)
+    ends += [decision.until for decision in decisions]
+    return min((end for end in ends if end is not None), default=None)

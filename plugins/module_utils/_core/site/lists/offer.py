@@ -1,0 +1,112 @@
+# Copyright: the hepix.vmimages contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An offer: what a list's server answered, and how it was judged. Nothing is written here, and no catalogue is read,
+so that many offers can be fetched and judged side by side."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+from datetime import datetime
+
+from ...errors import SiteError, TrustError, VmimagesError
+from ...imagelist.check import check_list, content_digest
+from ...transfer.fetch import Validators, fetch_message
+from ..judgement.path_status import AnchorStore, verify
+from ..subscription import Subscription
+
+if t.TYPE_CHECKING:
+    from ...imagelist.model import ImageList
+    from ...trust.verify import Verified
+
+#: A message is never larger than this many octets.
+MESSAGE_CAP: t.Final = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """The last accepted version of a list; `not_after` is the end of its signer's certificate."""
+
+    version: str
+    content_sha512: str
+    not_after: datetime
+
+    def as_state(self) -> dict[str, str]:
+        """As `check_list` wants it."""
+        return {"version": self.version, "sha512_of_signed_content": self.content_sha512}
+
+
+@dataclass(frozen=True)
+class Offer:
+    """`status` is one of
+
+    - ``new``: a version to accept; ``renewed``: the accepted content, signed with a certificate that lasts longer;
+    - ``same``: the accepted content again; ``unchanged``: the server says that nothing changed;
+    - ``refused``: a message that was judged and not accepted; ``failed``: no message could be fetched.
+
+    `error` is set for the last two, `verified` and `content` for the first three.
+    """
+
+    status: str
+    octets: bytes = b""
+    validators: Validators | None = None
+    verified: Verified | None = None
+    content: ImageList | None = None
+    error: VmimagesError | None = None
+
+
+def fetch_offer(
+    subscription: Subscription,
+    anchors: AnchorStore,
+    *,
+    last: Accepted | None,
+    validators: Validators | None,
+    now: datetime,
+) -> Offer:
+    """Ask the list's server, and judge what it answers. A refusal is an answer, not an exception."""
+    try:
+        fetched = fetch_message(
+            subscription.uri, cap=MESSAGE_CAP, policy=subscription.policy(content=False), validators=validators
+        )
+    except VmimagesError as error:
+        return Offer("refused" if isinstance(error, TrustError) else "failed", error=error)
+    if fetched.status == "unchanged":
+        return Offer("unchanged", validators=fetched.validators)
+    try:
+        return judge_octets(fetched.octets, subscription, anchors, last=last, now=now, validators=fetched.validators)
+    except VmimagesError as error:
+        return Offer("refused", octets=fetched.octets, validators=fetched.validators, error=error)
+
+
+def judge_octets(
+    octets: bytes,
+    subscription: Subscription,
+    anchors: AnchorStore,
+    *,
+    last: Accepted | None,
+    now: datetime,
+    validators: Validators | None = None,
+) -> Offer:
+    """Verify a message and check its list: the sixteen steps, in order; TrustError where one fails."""
+    verified = verify(octets, subscription, anchors.get(subscription.trust.anchors), now)
+    content = check_list(
+        verified.content,
+        verified.certificate,
+        now,
+        identifier=subscription.identifier,
+        endorsers=subscription.endorsers,
+        last_accepted=last.as_state() if last else None,
+    )
+    status = "new"
+    if last is not None and content_digest(verified.content) == last.content_sha512:
+        status = "renewed" if verified.signer.not_after > last.not_after else "same"
+    return Offer(status, octets=octets, validators=validators, verified=verified, content=content)
+
+
+def require_message(offer: Offer) -> tuple[Verified, ImageList]:
+    """The verified message of an offer; raises what it was refused or failed for."""
+    if offer.error is not None:
+        raise offer.error
+    if offer.verified is None or offer.content is None:
+        raise SiteError("internal_error", "An offer without a message was to be accepted.")
+    return offer.verified, offer.content

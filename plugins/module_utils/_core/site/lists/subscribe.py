@@ -1,0 +1,199 @@
+# Copyright: the hepix.vmimages contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Subscribe and unsubscribe: the administrator's word about a list, committed only once a message of it was accepted
+(or when told not to ask the server)."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import replace
+from datetime import timedelta
+
+from ...errors import SiteError, VmimagesError
+from ...outcome import Outcome
+from ..judgement import snapshot
+from ..judgement.assess import active_lists, require_list, subscription_of
+from ..judgement.path_status import AnchorStore
+from ..subscription import Subscription
+from .offer import Offer, fetch_offer, require_message
+from .refresh import ListReport, accepted, last_refreshed, report_on, settle
+
+if t.TYPE_CHECKING:
+    from ..store.catalogue import Catalogue
+
+REFRESH: t.Final = ("stale", "always", "never")
+
+
+def subscribe(
+    catalogue: Catalogue,
+    wanted: Subscription,
+    *,
+    refresh: str = "stale",
+    max_age: timedelta = timedelta(hours=1),
+    move: bool = False,
+    check: bool = False,
+) -> Outcome:
+    """Make the subscription as `wanted`, and fetch its list when it is new, changed, or (`refresh`) due.
+
+    ``stale`` asks the server when the last success is longer ago than `max_age`. A new subscription, or a new address
+    (`move`), is committed together with an acceptable message, and not at all when there is none; any other change
+    counts at once, so that an endorser can be removed while the server is down. With ``never`` nothing is fetched, and
+    then `wanted` must name the identifier.
+    Raises the list's own refusal, ``subscription_clash``, ``subscription_invalid``.
+    """
+    present = _present(catalogue, wanted, move=move)
+    if present is not None and wanted.identifier is None:
+        wanted = replace(wanted, identifier=present.identifier)
+    if present == wanted:
+        report = _refresh_known(catalogue, wanted, refresh=refresh, max_age=max_age, check=check)
+        return _outcome(wanted, present, report)
+    if refresh == "never":
+        if wanted.identifier is None:
+            raise SiteError("subscription_invalid", "identifier: needed when the list is not fetched.")
+        if not check:
+            with catalogue.writing() as writer:
+                writer.commit(("subscribed", wanted.as_dict()))
+            snapshot.write(catalogue)
+        return _outcome(wanted, present, None)
+    if present is not None and present.uri == wanted.uri:
+        report = _redefine(catalogue, wanted, check=check)
+    else:
+        wanted, report = _introduce(catalogue, wanted, move=move, check=check)
+    return _outcome(wanted, present, report)
+
+
+def unsubscribe(
+    catalogue: Catalogue, *, identifier: str | None = None, uri: str | None = None, check: bool = False
+) -> Outcome:
+    """End a subscription; the messages and the accepted version are kept, so that a later one cannot be rolled back."""
+    try:
+        name = require_list(catalogue, identifier or uri or "")
+    except SiteError:
+        return Outcome(changed=False, data={"subscription": None, "list": None})
+    present = subscription_of(catalogue, name)
+    if not check:
+        with catalogue.writing() as writer:
+            writer.commit(("unsubscribed", {"identifier": name}))
+        snapshot.write(catalogue)
+    return Outcome(
+        changed=True,
+        before=present.as_dict(),
+        actions=({"action": "unsubscribe", "list": name},),
+        data={"subscription": None, "list": None},
+    )
+
+
+def _present(catalogue: Catalogue, wanted: Subscription, *, move: bool) -> Subscription | None:
+    """The subscription that `wanted` speaks of, if there is one; ``subscription_clash`` where it would be a second."""
+    found = None
+    for name in active_lists(catalogue):
+        other = subscription_of(catalogue, name)
+        if other.identifier == wanted.identifier:
+            if other.uri != wanted.uri and not move:
+                raise _clash(f"List {name} is subscribed already, at {other.uri}, and {wanted.uri} is another address.")
+            found = other
+        elif other.uri == wanted.uri:
+            if wanted.identifier is not None:
+                raise _clash(f"{wanted.uri} is subscribed already, as list {name} and not {wanted.identifier}.")
+            found = other
+    return found
+
+
+def _refresh_known(
+    catalogue: Catalogue, wanted: Subscription, *, refresh: str, max_age: timedelta, check: bool
+) -> ListReport | None:
+    name = t.cast("str", wanted.identifier)
+    last = last_refreshed(catalogue, name)
+    due = last is None or last + max_age <= catalogue.now()
+    if refresh == "never" or (refresh == "stale" and not due):
+        return None
+    anchors = AnchorStore()
+    offer = fetch_offer(wanted, anchors, last=accepted(catalogue, name), validators=None, now=catalogue.now())
+    report = settle(catalogue, name, wanted, offer, anchors, check=check)
+    if not check:
+        snapshot.write(catalogue)
+    if report.error is not None:
+        raise report.error
+    return report
+
+
+def _redefine(catalogue: Catalogue, wanted: Subscription, *, check: bool) -> ListReport:
+    """Other terms for a subscribed list: committed first, whatever its server says then."""
+    name = t.cast("str", wanted.identifier)
+    if not check:
+        with catalogue.writing() as writer:
+            writer.commit(("subscribed", wanted.as_dict()))
+    anchors = AnchorStore()
+    offer = fetch_offer(wanted, anchors, last=accepted(catalogue, name), validators=None, now=catalogue.now())
+    report = settle(catalogue, name, wanted, offer, anchors, check=check)
+    if not check:
+        snapshot.write(catalogue)
+    return report
+
+
+def _introduce(
+    catalogue: Catalogue, wanted: Subscription, *, move: bool, check: bool
+) -> tuple[Subscription, ListReport]:
+    """A new subscription or address: its list must be acceptable now, then both are committed, in this order."""
+    anchors = AnchorStore()
+    known = accepted(catalogue, wanted.identifier) if wanted.identifier else None
+    offer = fetch_offer(wanted, anchors, last=known, validators=None, now=catalogue.now())
+    _, content = require_message(offer)
+    pinned = replace(wanted, identifier=content.identifier)
+    if wanted.identifier is None and accepted(catalogue, content.identifier) is not None:
+        offer = fetch_offer(
+            pinned, anchors, last=accepted(catalogue, content.identifier), validators=None, now=catalogue.now()
+        )
+        require_message(offer)
+    if check:
+        _present(catalogue, pinned, move=move)
+        return pinned, report_on(catalogue, content.identifier, pinned, offer)
+    return pinned, _commit(catalogue, pinned, offer, anchors, move=move)
+
+
+def _commit(
+    catalogue: Catalogue, pinned: Subscription, offer: Offer, anchors: AnchorStore, *, move: bool
+) -> ListReport:
+    name = t.cast("str", pinned.identifier)
+    with catalogue.writing() as writer:
+        _present(catalogue, pinned, move=move)
+        writer.commit(("subscribed", pinned.as_dict()))
+    report = settle(catalogue, name, pinned, offer, anchors, check=False)
+    snapshot.write(catalogue)
+    if report.error is not None:
+        raise report.error
+    return report
+
+
+def _outcome(wanted: Subscription, present: Subscription | None, report: ListReport | None) -> Outcome:
+    redefined = wanted != present
+    accepts = report is not None and report.changes
+    actions: list[dict[str, t.Any]] = []
+    if redefined:
+        actions.append({"action": "subscribe", "list": wanted.identifier})
+    if report is not None and accepts:
+        actions.append({"action": "accept", "list": report.identifier, "version": report.version})
+    before: dict[str, t.Any] = present.as_dict() if present else {}
+    after: dict[str, t.Any] = wanted.as_dict()
+    if report is not None and accepts:
+        before["version"] = report.previous_version
+        after["version"] = report.version
+    return Outcome(
+        changed=redefined or accepts,
+        before=before,
+        after=after,
+        actions=tuple(actions),
+        warnings=_warnings(report),
+        data={"subscription": wanted.as_dict(), "list": report.as_dict() if report else None},
+    )
+
+
+def _warnings(report: ListReport | None) -> tuple[str, ...]:
+    if report is None:
+        return ()
+    failure = (f"The list was not refreshed: {report.error}",) if report.error else ()
+    return (*failure, *report.warnings())
+
+
+def _clash(text: str) -> VmimagesError:
+    return SiteError("subscription_clash", text)

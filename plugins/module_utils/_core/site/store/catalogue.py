@@ -1,0 +1,137 @@
+# Copyright: the hepix.vmimages contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The local catalogue: an opened state directory, its index caught up with the journal, and the way to change it.
+
+Commit order: the message is on disk, then the journal line (*the* commit point), then the index, then the snapshot. A
+crash anywhere leaves the old state or the new one: what the index lacks is replayed from the journal when it is opened,
+and a snapshot older than the journal is refused by its readers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import typing as t
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from ...times import utc_now
+from . import archive, index, journal, replay
+from .state import StateDirectory, as_owner, locked, user_name
+
+
+@dataclass
+class Catalogue:
+    """An open catalogue. Use `Catalogue.open`; change it only through `writing`."""
+
+    state: StateDirectory
+    connection: sqlite3.Connection
+    clock: t.Callable[[], datetime]
+    actor: str
+
+    @classmethod
+    @contextlib.contextmanager
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        index_path: str | Path | None = None,
+        create: bool = False,
+        clock: t.Callable[[], datetime] = utc_now,
+        actor: str | None = None,
+    ) -> t.Iterator[Catalogue]:
+        """Open the state directory at `path` as its owner.
+
+        Refuses with ``state_missing`` (unless `create`), ``state_owner``, ``state_newer``, ``journal_damaged``.
+        """
+        state = StateDirectory.at(path, index=index_path)
+        acting = actor or user_name()
+        with as_owner(state.path):
+            state.prepare(create=create)
+            catalogue = cls(state, index.connect(state.index), clock, acting)
+            try:
+                catalogue.catch_up()
+                yield catalogue
+            finally:
+                catalogue.connection.close()
+
+    def now(self) -> datetime:
+        """The present time, aware."""
+        return self.clock()
+
+    def load(self, name: str, digest: str) -> bytes:
+        """An archived message, as it was accepted."""
+        return archive.load(self.state.messages, name, digest)
+
+    def rows(self, statement: str, *values: t.Any) -> list[sqlite3.Row]:
+        """The rows of one query."""
+        return self.connection.execute(statement, values).fetchall()
+
+    def row(self, statement: str, *values: t.Any) -> sqlite3.Row | None:
+        """The first row of one query, if there is one."""
+        found: sqlite3.Row | None = self.connection.execute(statement, values).fetchone()
+        return found
+
+    def note(self, statement: str, *values: t.Any) -> None:
+        """Write to this host's own tables (`polls`, `paths`), which no journal line speaks of."""
+        self.connection.execute(statement, values)
+
+    def head(self) -> journal.Head:
+        """The last journal line that the index has taken in."""
+        return index.head(self.connection)
+
+    def catch_up(self) -> None:
+        """Take in the journal lines that others wrote; rebuild an index that is ahead of, or beside, its journal."""
+        if not journal.holds(self.state.journal, self.head()):
+            self.rebuild()
+            return
+        if self._behind():
+            with index.immediate(self.connection):
+                self._replay()
+
+    def rebuild(self) -> None:
+        """Make the index anew from the journal and the archived messages; the notes of this host are kept."""
+        with index.immediate(self.connection):
+            for table in index.DERIVED:
+                self.connection.execute(f"DELETE FROM {table}")
+            index.set_head(self.connection, journal.Head())
+            self._replay()
+
+    @contextlib.contextmanager
+    def writing(self) -> t.Iterator[Writer]:
+        """Hold the writers' lock, caught up with all that others committed."""
+        with locked(self.state.path / "lock"):
+            self.catch_up()
+            yield Writer(self)
+
+    def _behind(self) -> bool:
+        try:
+            return self.state.journal.stat().st_size > self.head().end
+        except FileNotFoundError:
+            return False
+
+    def _replay(self) -> None:
+        head = self.head()
+        for entry in journal.read(self.state.journal, after=head):
+            replay.apply(self.connection, entry, self.load)
+            head = entry.head
+        index.set_head(self.connection, head)
+
+
+@dataclass(frozen=True)
+class Writer:
+    """The right to commit, while the writers' lock is held."""
+
+    catalogue: Catalogue
+
+    def archive(self, identifier: str, octets: bytes) -> tuple[str, str]:
+        """Store a message ahead of the ``accepted`` event that will name it: (name, SHA-256)."""
+        state = self.catalogue.state
+        return archive.store(state.messages, identifier, self.catalogue.head().sequence + 1, octets)
+
+    def commit(self, *events: tuple[str, t.Mapping[str, t.Any]]) -> None:
+        """Write journal lines, in one piece, and take them into the index."""
+        catalogue = self.catalogue
+        journal.append(catalogue.state.journal, events, head=catalogue.head(), at=catalogue.now(), by=catalogue.actor)
+        catalogue.catch_up()

@@ -1,0 +1,203 @@
+# Copyright: the hepix.vmimages contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From the journal to the index: what each event means for the tables. The same line always gives the same rows."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import typing as t
+
+from ...imagelist.model import Image
+from ...imagelist.reader import read_list
+from ...times import to_text
+from ...trust.smime import read_message
+from .journal import Entry
+
+#: Reads an archived message: (name below messages/, SHA-256) -> octets.
+Loader = t.Callable[[str, str], bytes]
+
+
+def apply(connection: sqlite3.Connection, entry: Entry, load: Loader) -> None:
+    """Take one journal entry into the index; events of newer versions that this one does not know are left alone."""
+    handler = _HANDLERS.get(entry.event)
+    if handler is not None:
+        handler(connection, entry, load)
+
+
+def _subscribed(connection: sqlite3.Connection, entry: Entry, load: Loader) -> None:
+    data = entry.data
+    list_id = data["identifier"]
+    connection.execute(
+        "INSERT INTO lists VALUES (?, ?, ?, ?, 1) ON CONFLICT (list_id) DO UPDATE SET uri = excluded.uri, "
+        "definition = excluded.definition, active = 1",
+        (list_id, data["uri"], json.dumps(data, sort_keys=True), entry.at),
+    )
+    rows = connection.execute("SELECT row, image_id, metadata FROM images WHERE list_id = ?", (list_id,)).fetchall()
+    for row in rows:
+        tag = tag_of(json.loads(row["metadata"]), data["tag_key"])
+        connection.execute("UPDATE images SET tag = ? WHERE row = ?", (tag, row["row"]))
+    for row in rows:
+        _own(connection, row["image_id"], list_id)
+
+
+def _unsubscribed(connection: sqlite3.Connection, entry: Entry, load: Loader) -> None:
+    list_id = entry.data["identifier"]
+    connection.execute("UPDATE lists SET active = 0 WHERE list_id = ?", (list_id,))
+    connection.execute("DELETE FROM owners WHERE list_id = ?", (list_id,))
+    others = connection.execute(
+        "SELECT image_id, images.list_id FROM images JOIN lists USING (list_id) WHERE until IS NULL AND active = 1 "
+        "AND image_id NOT IN (SELECT image_id FROM owners) ORDER BY row"
+    ).fetchall()
+    for row in others:
+        _own(connection, row["image_id"], row["list_id"])
+
+
+def _own(connection: sqlite3.Connection, image_id: str, list_id: str) -> None:
+    connection.execute("INSERT OR IGNORE INTO owners VALUES (?, ?)", (image_id, list_id))
+
+
+def _accepted(connection: sqlite3.Connection, entry: Entry, load: Loader) -> None:
+    data = entry.data
+    list_id = data["identifier"]
+    content = read_list(read_message(load(data["message"], data["message_sha256"])).content)
+    connection.execute(
+        "INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            entry.sequence,
+            list_id,
+            content.version,
+            to_text(content.created),
+            to_text(content.expires),
+            content.title,
+            data["message"],
+            data["message_sha256"],
+            data["content_sha512"],
+            json.dumps(data["signer"], sort_keys=True),
+            entry.at,
+        ),
+    )
+    connection.execute("DELETE FROM refusals WHERE list_id = ?", (list_id,))
+    tag_key = json.loads(
+        connection.execute("SELECT definition FROM lists WHERE list_id = ?", (list_id,)).fetchone()["definition"]
+    )["tag_key"]
+    before = {
+        row["image_id"]: row
+        for row in connection.execute("SELECT * FROM images WHERE list_id = ? AND until IS NULL", (list_id,))
+    }
+    for image in content.images:
+        metadata = json.dumps(image.raw, sort_keys=True)
+        standing = before.pop(image.identifier, None)
+        if standing is not None:
+            if standing["metadata"] == metadata:
+                continue
+            _end(connection, standing["row"], entry.sequence)
+        _add(connection, entry.sequence, list_id, image, metadata, tag_key, to_text(content.created))
+    for gone in before.values():
+        _end(connection, gone["row"], entry.sequence)
+
+
+def _end(connection: sqlite3.Connection, row: int, sequence: int) -> None:
+    connection.execute("UPDATE images SET until = ? WHERE row = ?", (sequence, row))
+
+
+def _add(
+    connection: sqlite3.Connection,
+    sequence: int,
+    list_id: str,
+    image: Image,
+    metadata: str,
+    tag_key: str,
+    created: str,
+) -> None:
+    known = connection.execute(
+        "SELECT min(dated) FROM images WHERE image_id = ? AND list_id = ? AND version = ? AND sha512 = ?",
+        (image.identifier, list_id, image.version, image.sha512),
+    ).fetchone()[0]
+    connection.execute(
+        "INSERT INTO images (list_id, image_id, version, sha512, size, uri, tag, expires, metadata, dated, since) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            list_id,
+            image.identifier,
+            image.version,
+            image.sha512,
+            image.size,
+            image.uri,
+            tag_of(image.raw, tag_key),
+            to_text(image.expires) if image.expires else None,
+            metadata,
+            known or created,
+            sequence,
+        ),
+    )
+    _own(connection, image.identifier, list_id)
+
+
+def _refused(connection: sqlite3.Connection, entry: Entry, load: Loader) -> None:
+    data = entry.data
+    connection.execute(
+        "INSERT OR REPLACE INTO refusals VALUES (?, ?, ?, ?, ?)",
+        (data["identifier"], data["code"], data["detail"], data["message_sha256"], entry.at),
+    )
+
+
+def _decided(connection: sqlite3.Connection, entry: Entry, load: Loader) -> None:
+    data = entry.data
+    key = (data["target_type"], data["target"])
+    if data["decision"] == "clear":
+        connection.execute("DELETE FROM decisions WHERE target_type = ? AND target = ?", key)
+        return
+    connection.execute(
+        "INSERT OR REPLACE INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (*key, data["decision"], data["reason"], data["author"], data["until"], entry.at, entry.sequence),
+    )
+
+
+def _file(state: str) -> t.Callable[[sqlite3.Connection, Entry, Loader], None]:
+    def handler(connection: sqlite3.Connection, entry: Entry, load: Loader) -> None:
+        data = entry.data
+        stat = data["stat"]
+        connection.execute(
+            "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                data["name"],
+                data["list"],
+                data["image"],
+                data["version"],
+                data["sha512"],
+                state,
+                stat["size"],
+                stat["mtime_ns"],
+                stat["ctime_ns"],
+                stat["inode"],
+                data.get("code"),
+                entry.at,
+            ),
+        )
+
+    return handler
+
+
+def _dropped(connection: sqlite3.Connection, entry: Entry, load: Loader) -> None:
+    connection.execute("DELETE FROM files WHERE name = ?", (entry.data["name"],))
+
+
+def tag_of(metadata: t.Mapping[str, t.Any], tag_key: str) -> str:
+    """The image's tag: the text under the subscription's tag key, or nothing where it has none."""
+    value = metadata.get(tag_key, "")
+    return value if isinstance(value, str) else str(value)
+
+
+_HANDLERS: t.Final[t.Mapping[str, t.Callable[[sqlite3.Connection, Entry, Loader], None]]] = {
+    "subscribed": _subscribed,
+    "unsubscribed": _unsubscribed,
+    "accepted": _accepted,
+    "refused": _refused,
+    "decided": _decided,
+    "cached": _file("current"),
+    "expired": _file("expired"),
+    "damaged": _file("damaged"),
+    "purged": _dropped,
+    "lost": _dropped,
+}

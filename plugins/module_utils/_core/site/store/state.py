@@ -1,0 +1,145 @@
+# Copyright: the hepix.vmimages contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The state directory: where its parts lie, who may write it, and the one lock that writers take."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import pwd
+import time
+import typing as t
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...errors import SiteError
+
+LOCK_PATIENCE = 60.0
+_POLL = 0.05
+
+
+@dataclass(frozen=True)
+class StateDirectory:
+    """The paths inside one state directory; `index` may lie elsewhere (it does not belong on a network file system)."""
+
+    path: Path
+    index: Path
+
+    @classmethod
+    def at(cls, path: str | Path, *, index: str | Path | None = None) -> StateDirectory:
+        """The state directory at `path`; nothing is read or made."""
+        root = Path(path)
+        return cls(path=root, index=Path(index) if index else root / "catalogue.sqlite")
+
+    @property
+    def messages(self) -> Path:
+        """Every accepted message, verbatim."""
+        return self.path / "messages"
+
+    @property
+    def journal(self) -> Path:
+        """The hash-chained journal: its lines are the commit point of every change."""
+        return self.path / "journal.jsonl"
+
+    @property
+    def snapshot(self) -> Path:
+        """The verdicts as of the last change, for gates and monitoring."""
+        return self.path / "verdicts.json"
+
+    @property
+    def downloading(self) -> Path:
+        """Images on their way."""
+        return self.path / "cache" / "downloading"
+
+    @property
+    def current(self) -> Path:
+        """Verified images that the site wants."""
+        return self.path / "cache" / "current"
+
+    @property
+    def expired(self) -> Path:
+        """Images that lost their endorsement or their approval, kept for a while."""
+        return self.path / "cache" / "expired"
+
+    def prepare(self, *, create: bool) -> None:
+        """Make the directories (`create`), or refuse with ``state_missing`` when there is no state here."""
+        if not create:
+            if not self.journal.exists():
+                raise SiteError("state_missing", f"There is no site state at {self.path}.", path=str(self.path))
+            return
+        try:
+            for directory in (self.path, self.messages, self.downloading, self.current, self.expired):
+                directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+        except OSError as error:
+            raise SiteError(
+                "not_writable",
+                f"The state directory {self.path} cannot be made: {error.strerror}.",
+                path=str(self.path),
+            ) from error
+
+
+@contextlib.contextmanager
+def as_owner(path: Path) -> t.Iterator[None]:
+    """Run the body as the owner of `path` (or of its nearest existing parent, when that is ours to create in).
+
+    root takes on the owner's identity, so that no file appears that the service user cannot write; any other
+    user than the owner is refused with ``state_owner``.
+    """
+    if not path.exists():
+        yield
+        return
+    owner = path.stat()
+    if owner.st_uid == os.geteuid():
+        yield
+        return
+    if os.geteuid() != 0:
+        raise SiteError(
+            "state_owner",
+            f"{path} belongs to {_user_name(owner.st_uid)}, and this process runs as {_user_name(os.geteuid())}.",
+            path=str(path),
+        )
+    groups, group = os.getgroups(), os.getegid()
+    with contextlib.suppress(KeyError):
+        os.initgroups(pwd.getpwuid(owner.st_uid).pw_name, owner.st_gid)
+    os.setegid(owner.st_gid)
+    os.seteuid(owner.st_uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(group)
+        os.setgroups(groups)
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, patience: float = LOCK_PATIENCE) -> t.Iterator[None]:
+    """Hold the lock file at `path`; ``state_busy`` when another process keeps it for more than `patience` seconds."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    try:
+        deadline = time.monotonic() + patience
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise SiteError(
+                        "state_busy", f"{path} was held by another process for {patience:g} seconds.", path=str(path)
+                    ) from None
+                time.sleep(_POLL)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def user_name() -> str:
+    """The name of the person who acts: the one who called sudo or, without sudo, the process's user."""
+    return os.environ.get("SUDO_USER") or _user_name(os.getuid())
+
+
+def _user_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"
