@@ -9,11 +9,11 @@ import hashlib
 import typing as t
 
 from ..errors import TrustError
+from ..times import to_text
 from ..trust.names import signer_matches
 from . import versions
 from .model import ImageList
 from .reader import read_list
-from .writer import write_time
 
 if t.TYPE_CHECKING:
     from cryptography import x509
@@ -76,10 +76,10 @@ def _check_authorised(certificate: x509.Certificate, endorsers: t.Sequence[tuple
 def _check_dates(found: ImageList, when: datetime.datetime) -> None:
     if when < found.created:
         raise TrustError(
-            "list_not_yet_valid", f"The list was created at {write_time(found.created)}, after {write_time(when)}."
+            "list_not_yet_valid", f"The list was created at {to_text(found.created)}, after {to_text(when)}."
         )
     if when >= found.expires:
-        raise TrustError("list_expired", f"The list expired at {write_time(found.expires)}.")
+        raise TrustError("list_expired", f"The list expired at {to_text(found.expires)}.")
 
 
 def _check_version(found: ImageList, content: bytes, last_accepted: t.Mapping[str, str]) -> None:

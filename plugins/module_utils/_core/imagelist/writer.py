@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 import typing as t
 
@@ -23,11 +22,6 @@ def write_list(source: t.Union[ImageList, t.Mapping[str, t.Any]]) -> bytes:
         document = {WRAPPER: _normal(source)}
     text = json.dumps(document, indent=4, sort_keys=True, ensure_ascii=False, allow_nan=False)
     return f"{text}\n".encode()
-
-
-def write_time(moment: datetime.datetime) -> str:
-    """``YYYY-MM-DDThh:mm:ssZ`` of an aware time, cut to whole seconds."""
-    return moment.astimezone(datetime.timezone.utc).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
 
 
 def _normal(raw: t.Mapping[str, t.Any]) -> dict[str, t.Any]:

@@ -9,11 +9,12 @@ import time
 import typing as t
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import TrustError
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.imagelist.reader import read_list
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.imagelist.writer import write_list
-from hypothesis import given
-from hypothesis import strategies as st
 
 LIST_ID = "4e186b44-2c64-40ea-97d5-e9e5c0bce059"
 IMAGE_ID = "488dcdc4-9ab1-4fc8-a7ba-b7a5428ecb3d"

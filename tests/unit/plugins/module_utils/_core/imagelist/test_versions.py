@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import TrustError
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.imagelist import versions
 from hypothesis import given
 from hypothesis import strategies as st
+
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import TrustError
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.imagelist import versions
 
 VERSION = (
     st.builds(
