@@ -19,7 +19,7 @@ help:
 	@echo "make lint    ansible-test sanity, ansible-lint, mypy, ruff"
 	@echo "make clean   remove what these made"
 
-.venv/.runtime: requirements.txt pyproject.toml Makefile tests/environment
+.venv/.runtime: requirements.txt pyproject.toml setup.py Makefile tests/environment
 	@tests/environment
 	@echo "Installing into .venv: ansible-core, and what requirements.txt names"
 	@$(PIP) '$(ANSIBLE_CORE)' --requirement requirements.txt --editable .
