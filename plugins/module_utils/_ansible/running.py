@@ -71,4 +71,17 @@ def _from_outcome(module: AnsibleModule, outcome: Outcome) -> dict[str, t.Any]:
     report = {**plain(outcome.data), "changed": outcome.changed, "actions": plain(outcome.actions)}
     if module._diff:
         report["diff"] = {"before": plain(outcome.before), "after": plain(outcome.after)}
+    if report.get("failures"):
+        _fail_partly(module, report)
     return t.cast("dict[str, t.Any]", report)
+
+
+def _fail_partly(module: AnsibleModule, report: dict[str, t.Any]) -> t.NoReturn:
+    """Fail for what did not succeed, with the first failure's code, and report all that was done."""
+    first = report["failures"][0]
+    count = len(report["failures"])
+    many = "" if count == 1 else f"{count} lists or images failed, the first: "
+    module.fail_json(
+        msg=f"{many}{first['detail']} {first['remedy']}",
+        **{**report, "code": first["code"], "remedy": first["remedy"], "context": first["context"]},
+    )

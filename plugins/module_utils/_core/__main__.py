@@ -1,0 +1,76 @@
+# Copyright: the hepix.vmimages contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The `vmimages` command: what a host does by itself, with the same core as the Ansible modules.
+
+``vmimages refresh [LIST ...]``   ask the servers of the subscribed lists, and accept what is new
+``vmimages sync``                 make the cache what lists and decisions say
+``vmimages status``               the lists and the images, with their verdicts
+``vmimages verdict UUID|TAG``     may this image run now; prints its path if it may
+``vmimages verify FILE``          verify one signed message, without any state
+``vmimages rebuild``              make the index anew from the journal and the archived messages
+
+Exit codes: 0 done, or allowed; 1 refused, or not allowed; 2 wrong usage; 3 some lists or images failed, the others are
+done; 4 an internal error. With ``--json`` the answer, or ``{"error": ...}``, is one JSON document on standard output.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import typing as t
+
+from .command.output import emit_defect, emit_error
+from .command.parser import parse
+from .errors import SiteError, VmimagesError
+
+if t.TYPE_CHECKING:
+    import argparse
+
+OK: t.Final = 0
+REFUSED: t.Final = 1
+INTERNAL: t.Final = 4
+INTERRUPTED: t.Final = 130
+
+
+def main(arguments: t.Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code. Wrong usage ends in SystemExit 2, as argparse does it."""
+    options = parse(arguments)
+    try:
+        code = _command(options.command)(options)
+        sys.stdout.flush()
+        return code
+    except VmimagesError as error:
+        emit_error(error, as_json=options.json)
+        return REFUSED
+    except ImportError as error:
+        lack = SiteError("library_missing", f"The interpreter {sys.executable} lacks {error.name or error}.")
+        emit_error(lack, as_json=options.json)
+        return REFUSED
+    except BrokenPipeError:
+        # The reader has gone (`vmimages status | head`); what Python flushes at its end must not complain either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:
+        emit_defect(error, as_json=options.json)
+        return INTERNAL
+
+
+def _command(name: str) -> t.Callable[[argparse.Namespace], int]:
+    """The command's function; only what it needs is imported, since a gate pays for every import."""
+    if name == "verdict":
+        from .command import gate
+
+        return gate.verdict
+    if name == "verify":
+        from .command import message
+
+        return message.verify
+    from .command import site
+
+    return {"refresh": site.refresh, "sync": site.sync, "status": site.status, "rebuild": site.rebuild}[name]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,67 @@
+# Copyright: the hepix.vmimages contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the command prints: short aligned tables, or one JSON document."""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+import typing as t
+
+from ..errors import REMEDIES, VmimagesError
+from ..plain import plain
+
+
+def emit_json(document: t.Any) -> None:
+    """One JSON document on standard output."""
+    sys.stdout.write(json.dumps(plain(document), indent=2, sort_keys=True) + "\n")
+
+
+def emit(*lines: str) -> None:
+    """Lines for a person, on standard output."""
+    for line in lines:
+        sys.stdout.write(f"{line}\n")
+
+
+def emit_warnings(warnings: t.Iterable[str]) -> None:
+    """Warnings for a person, on standard error."""
+    for warning in warnings:
+        sys.stderr.write(f"vmimages: warning: {printable(warning)}\n")
+
+
+def emit_error(error: VmimagesError, *, as_json: bool) -> None:
+    """A refusal: its code, what was found, and what to do."""
+    if as_json:
+        emit_json({"error": error.as_dict()})
+    else:
+        sys.stderr.write(f"vmimages: {printable(str(error))}\n")
+
+
+def emit_defect(error: Exception, *, as_json: bool) -> None:
+    """A defect of ours: the sentence, and the traceback to report on standard error."""
+    traceback.print_exception(type(error), error, error.__traceback__)
+    detail = f"An unexpected {type(error).__name__} stopped the command: {error}."
+    if as_json:
+        remedy = REMEDIES["internal_error"]
+        emit_json({"error": {"code": "internal_error", "detail": detail, "remedy": remedy, "context": {}}})
+    else:
+        sys.stderr.write(f"vmimages: internal_error: {printable(detail)} {REMEDIES['internal_error']}\n")
+
+
+def table(heads: t.Sequence[str], rows: t.Sequence[t.Sequence[t.Any]]) -> list[str]:
+    """Aligned lines with a line of heads; nothing without rows. None is shown as a dash."""
+    if not rows:
+        return []
+    cells = [list(heads), *([printable(_cell(value)) for value in row] for row in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(heads))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in cells]
+
+
+def printable(text: str) -> str:
+    """The text without anything that moves a terminal: titles and addresses are written by others."""
+    return "".join(character if character.isprintable() else "\ufffd" for character in text)
+
+
+def _cell(value: t.Any) -> str:
+    return "-" if value is None or value == "" else str(value)

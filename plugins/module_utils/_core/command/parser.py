@@ -1,0 +1,124 @@
+# Copyright: the hepix.vmimages contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The command line of `vmimages`."""
+
+from __future__ import annotations
+
+import argparse
+import typing as t
+from datetime import timedelta
+
+from ..durations import parse_duration
+
+STATE_DIR: t.Final = "/var/lib/hepix-vmimages"
+ANCHORS: t.Final = "/etc/grid-security/certificates"
+EXIT_CODES: t.Final = """\
+exit codes:
+  0  done, or the image is allowed to run
+  1  refused, or the image is not allowed to run
+  2  wrong usage
+  3  some lists or images failed, the others are done
+  4  an internal error
+"""
+
+
+def parse(arguments: t.Sequence[str] | None) -> argparse.Namespace:
+    """The options; `command` names what to do. Wrong usage ends the process with exit code 2."""
+    parser = argparse.ArgumentParser(
+        prog="vmimages",
+        description="Signed virtual machine image lists: verified, cached and judged.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _refresh(commands)
+    _sync(commands)
+    _state_command(commands, "status", "show the lists and the images, with their verdicts")
+    _verdict(commands)
+    _verify(commands)
+    _state_command(commands, "rebuild", "make the index anew from the journal and the archived messages")
+    return parser.parse_args(arguments)
+
+
+def _refresh(commands: t.Any) -> None:
+    parser = _state_command(commands, "refresh", "ask the servers of the lists, and accept what is new")
+    parser.add_argument("lists", metavar="LIST", nargs="*", help="identifier or address of a list (default: all)")
+    _add_check(parser)
+
+
+def _sync(commands: t.Any) -> None:
+    parser = _state_command(commands, "sync", "make the cache what the lists and the decisions say")
+    parser.add_argument("--list", dest="lists", metavar="LIST", action="append", default=[], help="only this list")
+    parser.add_argument("--image", dest="images", metavar="UUID", action="append", default=[], help="only this image")
+    parser.add_argument("--verify", action="store_true", help="read the cached files again and compare their digests")
+    parser.add_argument(
+        "--purge-expired", metavar="AGE", type=_duration, help="delete expired files older than this, such as 14d"
+    )
+    parser.add_argument("--max-parallel", metavar="N", type=_positive, default=2, help="downloads at once (default: 2)")
+    _add_check(parser)
+
+
+def _verdict(commands: t.Any) -> None:
+    parser = _state_command(commands, "verdict", "tell whether an image may run now, from the snapshot verdicts.json")
+    parser.add_argument("name", metavar="UUID|TAG", help="the image")
+    parser.add_argument(
+        "--max-age", metavar="AGE", type=_duration, help="refuse a snapshot older than this, such as 12h"
+    )
+
+
+def _verify(commands: t.Any) -> None:
+    parser = _add(commands, "verify", "verify one signed message, without any state")
+    parser.add_argument("file", metavar="FILE", help="the signed message")
+    parser.add_argument("--identifier", metavar="UUID", help="the list that it must be")
+    parser.add_argument(
+        "--endorser",
+        dest="endorsers",
+        metavar=("DN", "CA"),
+        nargs=2,
+        action="append",
+        help="who may have signed it, in slash form (may be repeated; default: anyone with a good certification path)",
+    )
+    parser.add_argument("--anchors", metavar="PATH", default=ANCHORS, help="trust anchors (default: %(default)s)")
+    for name in ("--crl-mode", "--namespaces-mode"):
+        parser.add_argument(name, choices=("require", "if-present"), default="require", help="default: %(default)s")
+    parser.add_argument("--allow-sha1", action="store_true", help="accept SHA-1 as the digest of the message")
+    parser.add_argument("--allow-host", action="store_true", help="accept a host certificate as the signer")
+
+
+def _state_command(commands: t.Any, name: str, text: str) -> argparse.ArgumentParser:
+    parser = _add(commands, name, text)
+    parser.add_argument("--state-dir", metavar="PATH", default=STATE_DIR, help="default: %(default)s")
+    parser.add_argument("--index", metavar="PATH", help="the SQLite index (default: catalogue.sqlite in the state dir)")
+    return parser
+
+
+def _add(commands: t.Any, name: str, text: str) -> argparse.ArgumentParser:
+    parser = t.cast(
+        "argparse.ArgumentParser",
+        commands.add_parser(
+            name,
+            help=text,
+            description=f"{text[0].upper()}{text[1:]}.",
+            epilog=EXIT_CODES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        ),
+    )
+    parser.add_argument("--json", action="store_true", help="answer in JSON")
+    return parser
+
+
+def _add_check(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--check", action="store_true", help="only tell what would be done")
+
+
+def _duration(text: str) -> timedelta:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
+    return int(text)

@@ -1,0 +1,123 @@
+# Copyright: the hepix.vmimages contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""``vmimages refresh``, ``sync``, ``status`` and ``rebuild``: the host's own work, and an operator's look at it."""
+
+from __future__ import annotations
+
+import contextlib
+import typing as t
+
+from ..errors import SiteError
+from ..site.store.catalogue import Catalogue
+from .output import emit, emit_json, emit_warnings, table
+
+if t.TYPE_CHECKING:
+    import argparse
+
+    from ..outcome import Outcome
+
+SOME_FAILED: t.Final = 3
+
+
+def refresh(options: argparse.Namespace) -> int:
+    """0, or 3 if some lists failed; those that did not are applied."""
+    from ..site.lists.refresh import refresh as refresh_lists
+
+    with _open(options) as catalogue:
+        outcome = refresh_lists(catalogue, lists=options.lists, check=options.check)
+    if options.json:
+        _emit_outcome(outcome)
+    else:
+        emit_warnings(outcome.warnings)
+        reports = outcome.data["lists"]
+        rows = [(item["identifier"], item["version"], item["status"], _code(item.get("error"))) for item in reports]
+        emit(*(table(("LIST", "VERSION", "STATUS", "ERROR"), rows) or ["No list is subscribed."]))
+        emit_warnings(f"{item['uri']}: {item['error']['detail']}" for item in reports if item.get("error"))
+    return SOME_FAILED if outcome.data["failed"] else 0
+
+
+def sync(options: argparse.Namespace) -> int:
+    """0, or 3 if some images failed; the others are in the cache."""
+    from ..site.cache.sync import sync as sync_cache
+
+    with _open(options) as catalogue:
+        outcome = sync_cache(
+            catalogue,
+            lists=options.lists,
+            images=options.images,
+            verify=options.verify,
+            purge_expired=options.purge_expired,
+            max_parallel=options.max_parallel,
+            check=options.check,
+        )
+    if options.json:
+        _emit_outcome(outcome)
+    else:
+        emit_warnings(outcome.warnings)
+        rows = [(item["action"], item.get("image"), item.get("version"), item.get("path")) for item in outcome.actions]
+        emit(*(table(("ACTION", "IMAGE", "VERSION", "FILE"), rows) or ["The cache is up to date."]))
+    return SOME_FAILED if outcome.data["failed"] else 0
+
+
+def status(options: argparse.Namespace) -> int:
+    """0; the verdicts are those of now for the owner of the state, else those of the snapshot."""
+    lists, images = _status(options)
+    if options.json:
+        emit_json({"lists": lists, "images": images})
+        return 0
+    rows = [
+        (item["identifier"], item["title"], item["version"], item["expires"], item["refreshed"], _state(item))
+        for item in lists
+    ]
+    emit(*(table(("LIST", "TITLE", "VERSION", "EXPIRES", "REFRESHED", "STATE"), rows) or ["No list is subscribed."]))
+    verdicts = [
+        (item["identifier"], item["tag"], item["version"], item["verdict"]["code"], item["verdict"]["path"])
+        for item in images
+    ]
+    if verdicts:
+        emit("", *table(("IMAGE", "TAG", "VERSION", "VERDICT", "FILE"), verdicts))
+    return 0
+
+
+def rebuild(options: argparse.Namespace) -> int:
+    """0 when the index was made anew."""
+    with _open(options) as catalogue:
+        catalogue.rebuild()
+        sequence = catalogue.head().sequence
+    if options.json:
+        emit_json({"journal_sequence": sequence})
+    else:
+        emit(f"The index was made anew from {sequence} journal lines.")
+    return 0
+
+
+def _open(options: argparse.Namespace) -> contextlib.AbstractContextManager[Catalogue]:
+    return Catalogue.open(options.state_dir, index_path=options.index)
+
+
+def _status(options: argparse.Namespace) -> tuple[list[dict[str, t.Any]], list[dict[str, t.Any]]]:
+    from ..site import queries
+    from ..site.judgement import snapshot
+    from ..site.store.state import StateDirectory
+
+    try:
+        with _open(options) as catalogue:
+            return queries.lists(catalogue), queries.images(catalogue)
+    except SiteError as error:
+        if error.code != "state_owner":
+            raise
+    document = snapshot.load(StateDirectory.at(options.state_dir, index=options.index))
+    lists = [{"identifier": name, **item} for name, item in document["lists"].items()]
+    return lists, list(document["images"].values())
+
+
+def _emit_outcome(outcome: Outcome) -> None:
+    emit_json({**outcome.data, "changed": outcome.changed, "actions": outcome.actions, "warnings": outcome.warnings})
+
+
+def _state(item: t.Mapping[str, t.Any]) -> str:
+    return _code(item["path"]) or _code(item["error"]) or "good"
+
+
+def _code(error: t.Mapping[str, t.Any] | None) -> str | None:
+    return error["code"] if error else None

@@ -1,0 +1,353 @@
+#!/usr/bin/python
+# Copyright: the hepix.vmimages contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: image_cache
+short_description: Keep a site's cache of virtual machine images as its lists and decisions say
+version_added: 0.1.0
+description:
+  - Downloads every image that is selected, endorsed and approved, verifies size and digests while it is received, and
+    publishes it atomically into the directory C(cache/current) below O(state_dir).
+  - Moves images that have lost their endorsement or their approval into C(cache/expired), and back again when they have
+    regained it.
+  - One image that cannot be had does not stop the others. It makes the module fail in the end, with everything that was
+    done in the result.
+author:
+  - The hepix.vmimages contributors (@hepix-vmimages)
+extends_documentation_fragment:
+  - hepix.vmimages.attributes
+  - hepix.vmimages.attributes.actiongroup
+  - hepix.vmimages.dependencies
+  - hepix.vmimages.dependencies.transfer
+  - hepix.vmimages.catalogue
+attributes:
+  check_mode:
+    support: full
+    details:
+      - In check mode nothing is downloaded, so that a failing download is not foreseen. With O(refresh=true) the
+        servers are asked, and the plan for the files is that for the lists accepted so far.
+  diff_mode:
+    support: full
+    details:
+      - The difference is that of the files in the cache.
+  idempotent:
+    support: partial
+    details:
+      - With O(refresh=false) the module changes nothing when run again. No file is read again unless O(verify=true).
+      - Time changes the plan as well, when a list expires or O(purge_expired) has passed.
+options:
+  lists:
+    description:
+      - The UUIDs of lists, to handle their images only.
+    type: list
+    elements: str
+    default: []
+  images:
+    description:
+      - The UUIDs or tags of images, to handle these only.
+    type: list
+    elements: str
+    default: []
+  refresh:
+    description:
+      - Whether the lists are refreshed first.
+    type: bool
+    default: false
+  verify:
+    description:
+      - Whether the cached files are read again and compared with their digests. A file that has changed is replaced.
+    type: bool
+    default: false
+  purge_expired:
+    description:
+      - Delete files that have been in C(cache/expired) for longer than this, as a number and a unit (V(s), V(m), V(h),
+        V(d) or V(w)). When left out, they are kept.
+    type: str
+  max_parallel:
+    description:
+      - How many images are downloaded at the same time.
+    type: int
+    default: 2
+seealso:
+  - module: hepix.vmimages.imagelist_subscribe
+  - module: hepix.vmimages.image_decision
+  - module: hepix.vmimages.image_info
+"""
+
+EXAMPLES = r"""
+- name: Bring the cache up to date
+  hepix.vmimages.image_cache:
+    refresh: true
+    purge_expired: 14d
+
+- name: Read every cached file again, once a month
+  hepix.vmimages.image_cache:
+    verify: true
+
+- name: See what would be downloaded for one list
+  hepix.vmimages.image_cache:
+    lists:
+      - 5d4ce0b3-4fb5-4bd0-9b0f-6c1ea2a57ee3
+  check_mode: true
+"""
+
+RETURN = r"""
+lists:
+  description: What the refresh found for each list; empty with O(refresh=false).
+  type: list
+  elements: dict
+  returned: success or failure
+  contains:
+    identifier:
+      description: The UUID of the list.
+      type: str
+      sample: 5d4ce0b3-4fb5-4bd0-9b0f-6c1ea2a57ee3
+    uri:
+      description: The address of the list.
+      type: str
+      sample: https://images.example.org/worker-nodes.list
+    status:
+      description:
+        - V(new), V(renewed), V(same), V(unchanged), V(refused) or V(failed), as M(hepix.vmimages.imagelist_subscribe)
+          has them.
+      type: str
+      sample: unchanged
+    version:
+      description: The accepted version, V(null) while there is none.
+      type: str
+      sample: '3'
+    previous_version:
+      description: The version that was accepted before.
+      type: str
+      sample: '3'
+    new_images:
+      description: The UUIDs of the images that were not in the list before.
+      type: list
+      elements: str
+      sample: []
+    withdrawn_images:
+      description: The UUIDs of the images that are no longer in the list.
+      type: list
+      elements: str
+      sample: []
+    clashes:
+      description: The UUIDs of the images that belong to another list, and are refused.
+      type: list
+      elements: str
+      sample: []
+    error:
+      description: Why the list was refused or could not be fetched, with its code, detail and remedy.
+      type: dict
+      returned: when the status is V(refused) or V(failed)
+downloaded:
+  description: The images that were downloaded. Empty in check mode, as are the lists below; see RV(actions) there.
+  type: list
+  elements: dict
+  returned: success or failure
+  contains: &file
+    action:
+      description: What kind of action it is.
+      type: str
+      sample: download
+    image:
+      description: The UUID of the image.
+      type: str
+      sample: 2b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1
+    list:
+      description: The UUID of its list.
+      type: str
+      sample: 5d4ce0b3-4fb5-4bd0-9b0f-6c1ea2a57ee3
+    version:
+      description: The version of the image.
+      type: str
+      sample: '2'
+    size:
+      description: The size of the file in octets.
+      type: int
+      sample: 2147483648
+    name:
+      description: The name of the file in the cache.
+      type: str
+      sample: 2b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1_2_9b71d224bd62f378
+moved:
+  description: The images whose files went into C(cache/expired), each with the C(code) that says why.
+  type: list
+  elements: dict
+  returned: success or failure
+  contains: *file
+restored:
+  description: The images whose files came back from C(cache/expired).
+  type: list
+  elements: dict
+  returned: success or failure
+  contains: *file
+verified:
+  description: The images whose files were read again and found to be as they should be.
+  type: list
+  elements: dict
+  returned: success or failure
+  contains: *file
+damaged:
+  description: The images whose files were not what they should be. They were put aside in C(cache/expired).
+  type: list
+  elements: dict
+  returned: success or failure
+  contains: *file
+purged:
+  description: The images whose files were deleted from C(cache/expired).
+  type: list
+  elements: dict
+  returned: success or failure
+  contains: *file
+skipped:
+  description: The images that were no longer wanted when their download had ended.
+  type: list
+  elements: dict
+  returned: success or failure
+  contains: *file
+failures:
+  description: What did not succeed. When it is not empty, the module fails after everything else is done.
+  type: list
+  elements: dict
+  returned: success or failure
+  contains:
+    list:
+      description: The UUID of the list.
+      type: str
+      sample: 5d4ce0b3-4fb5-4bd0-9b0f-6c1ea2a57ee3
+    image:
+      description: The UUID of the image, V(null) where the list itself could not be refreshed.
+      type: str
+      sample: 2b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1
+    code:
+      description: The stable code of the refusal.
+      type: str
+      sample: checksum_mismatch
+    detail:
+      description: What was found.
+      type: str
+    remedy:
+      description: What to do next.
+      type: str
+    context:
+      description: Further facts.
+      type: dict
+actions:
+  description: What was done, or in check mode would be done, in this order.
+  type: list
+  elements: dict
+  returned: success or failure
+  contains:
+    action:
+      description:
+        - V(accept) for a list; V(download), V(expire), V(restore), V(read) or V(purge) for an image's file.
+      type: str
+      sample: download
+    list:
+      description: The UUID of the list.
+      type: str
+      sample: 5d4ce0b3-4fb5-4bd0-9b0f-6c1ea2a57ee3
+    image:
+      description: The UUID of the image.
+      type: str
+      returned: for a file
+      sample: 2b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1
+    name:
+      description: The name of the file in the cache.
+      type: str
+      returned: for a file
+      sample: 2b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1_2_9b71d224bd62f378
+    version:
+      description: The version of the list or of the image.
+      type: str
+      sample: '2'
+    code:
+      description: Why an image's file is moved.
+      type: str
+      returned: for V(expire)
+      sample: withdrawn
+code:
+  description: The stable code of the refusal.
+  type: str
+  returned: failure
+  sample: checksum_mismatch
+remedy:
+  description: What to do next.
+  type: str
+  returned: failure
+  sample: 'Do not use this file; ask the endorser to publish the image and the list together.'
+context:
+  description: Further facts about the refusal, such as paths, found and expected values.
+  type: dict
+  returned: failure
+"""
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.arguments import CATALOGUE, duration
+from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.dependencies import CRYPTOGRAPHY, REQUESTS
+from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.running import run
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.outcome import Outcome
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.cache.sync import sync
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.lists.refresh import refresh
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.store.catalogue import Catalogue
+
+ARGUMENTS = {
+    "lists": {"type": "list", "elements": "str", "default": []},
+    "images": {"type": "list", "elements": "str", "default": []},
+    "refresh": {"type": "bool", "default": False},
+    "verify": {"type": "bool", "default": False},
+    "purge_expired": {"type": "str"},
+    "max_parallel": {"type": "int", "default": 2},
+    **CATALOGUE,
+}
+
+
+def bring_up_to_date(module: AnsibleModule) -> Outcome:
+    """Refresh the lists where asked for, then make the cache what they and the decisions say."""
+    options, check = module.params, module.check_mode
+    purge_expired = duration(options, "purge_expired")
+    with Catalogue.open(options["state_dir"], index_path=options["index"]) as catalogue:
+        refreshed = refresh(catalogue, lists=options["lists"], check=check) if options["refresh"] else Outcome(False)
+        synced = sync(
+            catalogue,
+            lists=options["lists"],
+            images=options["images"],
+            verify=options["verify"],
+            purge_expired=purge_expired,
+            max_parallel=options["max_parallel"],
+            check=check,
+        )
+    return _both(refreshed, synced)
+
+
+def _both(refreshed: Outcome, synced: Outcome) -> Outcome:
+    lists = refreshed.data.get("lists", [])
+    data = {key: value for key, value in synced.data.items() if key != "failed"}
+    failed_lists = [{"list": item["identifier"], "image": None, **item["error"]} for item in lists if item.get("error")]
+    failed_images = [{"list": item["list"], "image": item["image"], **item["error"]} for item in synced.data["failed"]]
+    return Outcome(
+        changed=refreshed.changed or synced.changed,
+        before={"lists": refreshed.before, "files": synced.before},
+        after={"lists": refreshed.after, "files": synced.after},
+        actions=(*refreshed.actions, *synced.actions),
+        warnings=(*refreshed.warnings, *synced.warnings),
+        # Ansible takes a result's `failed` for its own.
+        data={**data, "lists": lists, "failures": [*failed_lists, *failed_images]},
+    )
+
+
+def main() -> t.NoReturn:
+    """Run the module."""
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    run(module, bring_up_to_date, needs=[CRYPTOGRAPHY, REQUESTS])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,197 @@
+#!/usr/bin/python
+# Copyright: the hepix.vmimages contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: image_decision
+short_description: Decide whether virtual machine images may run at a site
+version_added: 0.1.0
+description:
+  - Records what a site decides about images - to approve them, to blacklist them, to let them run in spite of their
+    age, or to take an earlier decision back.
+  - A decision is the site's. It never replaces the endorser's statement. An image that is withdrawn, or whose signer
+    was revoked, does not run, whatever was decided.
+  - Every decision is journaled with its reason, its author and its end.
+author:
+  - The hepix.vmimages contributors (@hepix-vmimages)
+extends_documentation_fragment:
+  - hepix.vmimages.attributes
+  - hepix.vmimages.attributes.actiongroup
+  - hepix.vmimages.dependencies
+  - hepix.vmimages.catalogue
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+    details:
+      - The difference is that of the decisions about the named images and tags.
+  idempotent:
+    support: full
+    details:
+      - A decision that already stands with the same reason and the same end is not recorded again, whoever made it.
+options:
+  decision:
+    description:
+      - What is decided.
+      - V(approve) lets the image be cached and run, while its endorsement stands.
+      - V(blacklist) forbids the image to run. It wins over every other decision.
+      - V(run_anyway) approves the image and lets it run after its own or its list's expiry. It overrides nothing else.
+      - V(clear) takes the standing decisions about the image or tag back.
+    type: str
+    choices: [approve, blacklist, run_anyway, clear]
+    required: true
+  images:
+    description:
+      - The UUIDs of the images that the decision is about.
+    type: list
+    elements: str
+    default: []
+  tags:
+    description:
+      - The tags that the decision is about. A decision about a tag holds for every image with this tag, now and later.
+    type: list
+    elements: str
+    default: []
+  reason:
+    description:
+      - Why it was decided.
+    type: str
+    default: ''
+  author:
+    description:
+      - Who decided. When left out, it is the user who runs the module, or the one who called C(sudo).
+    type: str
+  until:
+    description:
+      - The end of the decision, such as V(2027-01-31T00:00:00Z). When left out, it stands until it is taken back.
+    type: str
+seealso:
+  - module: hepix.vmimages.image_info
+  - module: hepix.vmimages.image_cache
+"""
+
+EXAMPLES = r"""
+- name: Approve an image
+  hepix.vmimages.image_decision:
+    decision: approve
+    images:
+      - 2b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1
+    reason: Tested on the pre-production nodes.
+
+- name: Blacklist whatever bears this tag, for now
+  hepix.vmimages.image_decision:
+    decision: blacklist
+    tags:
+      - worker
+    reason: The kernel has a known hole.
+    until: '2027-01-31T00:00:00Z'
+
+- name: Take it back
+  hepix.vmimages.image_decision:
+    decision: clear
+    tags:
+      - worker
+"""
+
+RETURN = r"""
+decisions:
+  description:
+    - The decisions that stand afterwards, or in check mode would stand, by UUID and by tag. V(null) where none does.
+  type: dict
+  returned: success
+  sample:
+    2b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1:
+      decision: approve
+      reason: Tested on the pre-production nodes.
+      author: sally
+      until: null
+actions:
+  description: What was recorded, or in check mode would be recorded.
+  type: list
+  elements: dict
+  returned: success
+  contains:
+    action:
+      description: The decision.
+      type: str
+      sample: approve
+    image:
+      description: The UUID that it is about.
+      type: str
+      returned: when it is about an image
+      sample: 2b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1
+    tag:
+      description: The tag that it is about.
+      type: str
+      returned: when it is about a tag
+      sample: worker
+code:
+  description: The stable code of the refusal.
+  type: str
+  returned: failure
+  sample: unknown_image
+remedy:
+  description: What to do next.
+  type: str
+  returned: failure
+  sample: Use the UUID or the tag of an image in a subscribed list; `vmimages status` shows them.
+context:
+  description: Further facts about the refusal, such as paths, found and expected values.
+  type: dict
+  returned: failure
+"""
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.arguments import CATALOGUE, timestamp
+from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.dependencies import CRYPTOGRAPHY
+from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.running import run
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.outcome import Outcome
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.decisions import decide
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.store.catalogue import Catalogue
+
+ARGUMENTS = {
+    "decision": {"type": "str", "choices": ["approve", "blacklist", "run_anyway", "clear"], "required": True},
+    "images": {"type": "list", "elements": "str", "default": []},
+    "tags": {"type": "list", "elements": "str", "default": []},
+    "reason": {"type": "str", "default": ""},
+    "author": {"type": "str"},
+    "until": {"type": "str"},
+    **CATALOGUE,
+}
+
+
+def record(module: AnsibleModule) -> Outcome:
+    """Record the decision about every named image and tag."""
+    options = module.params
+    until = timestamp(options, "until")
+    with Catalogue.open(options["state_dir"], index_path=options["index"]) as catalogue:
+        return decide(
+            catalogue,
+            decision=options["decision"],
+            images=options["images"],
+            tags=options["tags"],
+            reason=options["reason"],
+            author=options["author"],
+            until=until,
+            check=module.check_mode,
+        )
+
+
+def main() -> t.NoReturn:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec=ARGUMENTS,
+        supports_check_mode=True,
+    )
+    run(module, record, needs=[CRYPTOGRAPHY])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,336 @@
+#!/usr/bin/python
+# Copyright: the hepix.vmimages contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: imagelist_info
+short_description: Read and verify a signed list of virtual machine images
+version_added: 0.1.0
+description:
+  - Reads one image list from a file or from its address, verifies it, and returns it as data.
+  - Verification is what a site does before it accepts a list - the signature, the certification path at this time, the
+    revocation lists, the names, and the list itself. It does not know what the site has accepted before, therefore
+    it cannot tell a replayed old list from a current one.
+  - A list that does not pass makes the module fail with a stable code.
+author:
+  - The hepix.vmimages contributors (@hepix-vmimages)
+extends_documentation_fragment:
+  - hepix.vmimages.attributes
+  - hepix.vmimages.attributes.info
+  - hepix.vmimages.attributes.actiongroup
+  - hepix.vmimages.dependencies
+  - hepix.vmimages.dependencies.transfer
+  - hepix.vmimages.trust
+options:
+  src:
+    description:
+      - The file with the signed message, on the host on which the module runs.
+      - Exactly one of O(src) and O(uri) is needed.
+    type: path
+  uri:
+    description:
+      - The address of the signed message (C(https), C(http) or C(file)).
+    type: str
+  verify:
+    description:
+      - Whether the list is verified.
+      - V(false) reads the list and proves nothing. The result says so in RV(verified). Only the digest that the message
+        states is compared, if it is stated at all, and options that restrict the signer are refused.
+    type: bool
+    default: true
+  identifier:
+    description:
+      - The UUID that the list must have. When left out, any list will do.
+    type: str
+  endorsers:
+    description:
+      - Who may have signed the list, as pairs of names in the slash form. When left out, anyone whom the trust anchors
+        vouch for.
+    type: list
+    elements: dict
+    suboptions:
+      dn:
+        description:
+          - The name of the signer, for example V(/DC=org/DC=example/CN=Erin Endorser).
+        type: str
+        required: true
+      ca:
+        description:
+          - The name of the certification authority that issued the signer's certificate.
+        type: str
+        required: true
+  ca_path:
+    description:
+      - A PEM file or a directory with the certification authorities of the web server, for O(uri). When left out, those
+        that the C(requests) library trusts.
+    type: path
+  allow_private:
+    description:
+      - Whether a redirect may lead to a private, loopback or link-local address. The host in O(uri) is always allowed.
+    type: bool
+    default: false
+seealso:
+  - module: hepix.vmimages.imagelist_subscribe
+  - module: hepix.vmimages.imagelist_publish
+"""
+
+EXAMPLES = r"""
+- name: Read somebody's list
+  hepix.vmimages.imagelist_info:
+    uri: https://images.example.org/worker-nodes.list
+  register: published
+
+- name: Show what it endorses
+  ansible.builtin.debug:
+    msg: "{{ published.images | items2dict(key_name='title', value_name='version') }}"
+
+- name: Verify a message on disk, by this signer only
+  hepix.vmimages.imagelist_info:
+    src: /tmp/worker-nodes.list
+    identifier: 5d4ce0b3-4fb5-4bd0-9b0f-6c1ea2a57ee3
+    endorsers:
+      - dn: /DC=org/DC=example-grid/CN=Erin Endorser
+        ca: /DC=org/DC=example-grid/CN=Example Grid Classic CA
+"""
+
+RETURN = r"""
+verified:
+  description:
+    - Whether the list was verified. It is V(true) unless O(verify=false), since a list that does not pass is a failure.
+  type: bool
+  returned: success
+  sample: true
+list:
+  description: The list.
+  type: dict
+  returned: success
+  contains:
+    identifier:
+      description: The UUID of the list.
+      type: str
+      sample: 5d4ce0b3-4fb5-4bd0-9b0f-6c1ea2a57ee3
+    version:
+      description: The version of the list.
+      type: str
+      sample: '3'
+    created:
+      description: When the list was made.
+      type: str
+      sample: '2026-11-20T09:00:00Z'
+    expires:
+      description: When the list expires.
+      type: str
+      sample: '2026-12-18T09:00:00Z'
+    title:
+      description: The title of the list.
+      type: str
+      sample: Worker nodes
+    description:
+      description: What the list is for.
+      type: str
+      sample: Worker node images of the example site.
+    source:
+      description: Who publishes the list.
+      type: str
+      sample: example.org
+    uri:
+      description: The address that the list states for itself.
+      type: str
+      sample: https://images.example.org/worker-nodes.list
+    endorsers:
+      description: Whom the list names as its endorsers.
+      type: list
+      elements: dict
+      sample:
+        - dn: /DC=org/DC=example-grid/CN=Erin Endorser
+          ca: /DC=org/DC=example-grid/CN=Example Grid Classic CA
+          name: Erin Endorser
+          email: erin@example.org
+    sha512_of_content:
+      description: The SHA-512 digest of the signed content, in hexadecimal digits.
+      type: str
+      sample: 0f5a2c...
+    raw:
+      description: The list as it was written, without its images; also the keys that this collection does not know.
+      type: dict
+images:
+  description: The images that the list endorses.
+  type: list
+  elements: dict
+  returned: success
+  contains:
+    identifier:
+      description: The UUID of the image.
+      type: str
+      sample: 2b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1
+    version:
+      description: The version of the image.
+      type: str
+      sample: '2'
+    title:
+      description: The title of the image.
+      type: str
+      sample: worker
+    description:
+      description: What the image is for.
+      type: str
+    uri:
+      description: The address of the image.
+      type: str
+      sample: https://images.example.org/2b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1/2.qcow2
+    size:
+      description: The size of the transferred file in octets.
+      type: int
+      sample: 2147483648
+    sha512:
+      description: The SHA-512 digest of the transferred file, in hexadecimal digits.
+      type: str
+      sample: 9b71d2...
+    arch:
+      description: The architecture.
+      type: str
+      sample: x86_64
+    os:
+      description: The operating system.
+      type: str
+      sample: Linux
+    osversion:
+      description: The version of the operating system.
+      type: str
+      sample: Debian 12
+    hypervisor:
+      description: The hypervisors that the image runs on.
+      type: str
+      sample: kvm
+    format:
+      description: The format of the file, V(null) where it is not stated.
+      type: str
+      sample: qcow2
+    comments:
+      description: Remarks.
+      type: str
+    expires:
+      description: When this image ends, V(null) where it ends with its list.
+      type: str
+      sample: '2026-12-01T00:00:00Z'
+    raw:
+      description: The image as it was written, with the keys that this collection does not know.
+      type: dict
+signer:
+  description: Who signed the list, V(null) with O(verify=false).
+  type: dict
+  returned: success
+  contains:
+    dn:
+      description: The name of the signer in the slash form.
+      type: str
+      sample: /DC=org/DC=example-grid/CN=Erin Endorser
+    ca:
+      description: The name of the issuer in the slash form.
+      type: str
+      sample: /DC=org/DC=example-grid/CN=Example Grid Classic CA
+    rfc4514:
+      description: The name of the signer by RFC 4514.
+      type: str
+      sample: CN=Erin Endorser,DC=example-grid,DC=org
+    fingerprint:
+      description: The SHA-256 digest of the certificate, in hexadecimal digits.
+      type: str
+      sample: 3f79bb...
+    not_after:
+      description: When the certificate expires.
+      type: str
+      sample: '2027-11-20T09:00:00Z'
+crls:
+  description: The revocation lists by which the certification path was judged.
+  type: list
+  elements: dict
+  returned: success
+  contains:
+    issuer:
+      description: The authority that issued the revocation list, in the slash form.
+      type: str
+      sample: /DC=org/DC=example-grid/CN=Example Grid Classic CA
+    number:
+      description: The number of the revocation list, V(null) where it states none.
+      type: int
+      sample: 17
+    this_update:
+      description: When it was issued.
+      type: str
+      sample: '2026-11-20T00:00:00Z'
+    next_update:
+      description: Until when it may be used.
+      type: str
+      sample: '2026-11-27T00:00:00Z'
+    sha256:
+      description: The SHA-256 digest of the revocation list, in hexadecimal digits.
+      type: str
+      sample: 60303a...
+good_until:
+  description:
+    - Until when the proof stands - the earliest of the list's expiry, the ends of the certificates, and the next
+      updates of the revocation lists. V(null) with O(verify=false).
+  type: str
+  returned: success
+  sample: '2026-11-27T00:00:00Z'
+code:
+  description: The stable code of the refusal.
+  type: str
+  returned: failure
+  sample: list_expired
+remedy:
+  description: What to do next.
+  type: str
+  returned: failure
+  sample: Ask the endorser to publish the list with a new expiry date.
+context:
+  description: Further facts about the refusal, such as paths, found and expected values.
+  type: dict
+  returned: failure
+"""
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.arguments import ENDORSERS, TRUST
+from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.dependencies import CRYPTOGRAPHY, REQUESTS
+from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.running import run
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.inspection import InspectionSpec, inspect_list
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.times import utc_now
+
+ARGUMENTS = {
+    "src": {"type": "path"},
+    "uri": {"type": "str"},
+    "verify": {"type": "bool", "default": True},
+    "identifier": {"type": "str"},
+    "endorsers": ENDORSERS,
+    "ca_path": {"type": "path"},
+    "allow_private": {"type": "bool", "default": False},
+    **TRUST,
+}
+
+
+def read(module: AnsibleModule) -> t.Mapping[str, t.Any]:
+    """Fetch or open the message, verify it, and return what it says."""
+    return inspect_list(InspectionSpec.from_options(module.params), now=utc_now())
+
+
+def main() -> t.NoReturn:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec=ARGUMENTS,
+        mutually_exclusive=[("src", "uri")],
+        required_one_of=[("src", "uri")],
+        supports_check_mode=True,
+    )
+    needs = [CRYPTOGRAPHY] if module.params["verify"] else []
+    run(module, read, needs=[*needs, REQUESTS] if module.params["uri"] else needs)
+
+
+if __name__ == "__main__":
+    main()

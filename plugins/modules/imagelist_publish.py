@@ -1,0 +1,480 @@
+#!/usr/bin/python
+# Copyright: the hepix.vmimages contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: imagelist_publish
+short_description: Publish a signed list of virtual machine images
+version_added: 0.1.0
+description:
+  - Declares an image list, as an endorser publishes it - what the list is called and which images it endorses.
+  - The module derives what can be derived. The size and the SHA-512 digest of an image are read from its file, the
+    names of the endorser and of the certification authority from the certificate.
+  - The version of the list, and the version of an image, is raised only where something has changed.
+  - The list is signed in this process with the endorser's private key (S/MIME, detached signature), and the signed
+    message is verified by the same rules that a site applies, before anything is uploaded.
+  - Images are uploaded first and the list last, each of them atomically, so that a reader never sees a list without its
+    images.
+  - Every published message is kept in O(history_dir). It says what was endorsed when, and it is what the next run
+    compares with.
+author:
+  - The hepix.vmimages contributors (@hepix-vmimages)
+extends_documentation_fragment:
+  - hepix.vmimages.attributes
+  - hepix.vmimages.attributes.actiongroup
+  - hepix.vmimages.dependencies
+  - hepix.vmimages.trust
+attributes:
+  check_mode:
+    support: full
+    details:
+      - In check mode nothing is signed and nothing is written. The plan is the one that a real run would carry out.
+  diff_mode:
+    support: full
+    details:
+      - The difference is that of the list's content, not of the signed message.
+  idempotent:
+    support: partial
+    details:
+      - A list is signed again when its content has changed, and when less than O(renew_before) is left until it
+        expires. Otherwise nothing is changed.
+      - A file named by O(images[].path) is read again only when its size or its times have changed since it was read
+        last.
+options:
+  identifier:
+    description:
+      - The UUID of the list. Sites pin it when they subscribe, so it never changes.
+    type: str
+    required: true
+  title:
+    description:
+      - The title of the list (C(dc:title)).
+    type: str
+    required: true
+  description:
+    description:
+      - What the list is for (C(dc:description)).
+    type: str
+    required: true
+  source:
+    description:
+      - Who publishes the list, for example the domain name of the institute (C(dc:source)).
+    type: str
+    required: true
+  uri:
+    description:
+      - The address at which sites fetch the list (C(hv:uri)).
+    type: str
+    required: true
+  lifetime:
+    description:
+      - How long a signed list is good for, as a number and a unit (V(s), V(m), V(h), V(d) or V(w)).
+    type: str
+    default: 28d
+  renew_before:
+    description:
+      - The list is signed again when less than this is left until it expires, even if nothing else has changed.
+      - It is capped to half of O(lifetime).
+    type: str
+    default: 7d
+  version:
+    description:
+      - The version of the list (C(hv:version)). It must be higher than the published one if the content has changed.
+      - When left out, the published version is raised by one where something has changed.
+    type: str
+  endorser:
+    description:
+      - How the endorser is to be reached.
+    type: dict
+    suboptions:
+      name:
+        description:
+          - The endorser's name (C(dc:creator)). When left out, it is the common name of the certificate.
+        type: str
+      email:
+        description:
+          - The endorser's address (C(hv:email)). When left out, it is the address in the certificate, where it has one.
+        type: str
+  metadata:
+    description:
+      - Further keys of the list and their values, for readers that want them, for example C(ad:vo).
+      - A key that the module writes itself is refused.
+    type: dict
+    default: {}
+  images:
+    description:
+      - The images that the list endorses.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      identifier:
+        description:
+          - The UUID of the image. It stays the same from version to version.
+        type: str
+        required: true
+      path:
+        description:
+          - The image's file on this host. Its size and digest are read from it.
+          - Give either this option, or O(images[].size) and O(images[].sha512).
+        type: path
+      uri:
+        description:
+          - The address at which sites fetch the image (C(hv:uri)).
+          - It may hold the placeholders C({identifier}), C({version}) and C({sha512}).
+        type: str
+      size:
+        description:
+          - The size of the transferred file in octets, for an image that is not on this host.
+        type: int
+      sha512:
+        description:
+          - The SHA-512 digest of the transferred file in hexadecimal digits, for an image that is not on this host.
+        type: str
+      title:
+        description:
+          - The title of the image (C(dc:title)). Sites use it as a tag.
+        type: str
+      description:
+        description:
+          - What the image is for (C(dc:description)).
+        type: str
+      arch:
+        description:
+          - The architecture (C(sl:arch)).
+        type: str
+      os:
+        description:
+          - The operating system (C(sl:os)).
+        type: str
+      osversion:
+        description:
+          - The version of the operating system (C(sl:osversion)).
+        type: str
+      hypervisor:
+        description:
+          - The hypervisors that the image runs on, separated by commas (C(hv:hypervisor)).
+        type: str
+      format:
+        description:
+          - The format of the image's file, for example V(raw) or V(qcow2), where compressed with a suffix such as
+            V(.zst) (C(hv:format)).
+        type: str
+      comments:
+        description:
+          - Remarks (C(sl:comments)).
+        type: str
+      version:
+        description:
+          - The version of the image (C(hv:version)).
+          - When left out, the published version is raised by one where the image's file has changed.
+        type: str
+      expires:
+        description:
+          - A date and time at which this image ends earlier than the list, such as V(2027-01-31T00:00:00Z)
+            (C(dc:date:expires)).
+        type: str
+      metadata:
+        description:
+          - Further keys of the image and their values, for example C(ad:mpuri).
+        type: dict
+        default: {}
+  purge_images:
+    description:
+      - Whether published images that O(images) does not name are withdrawn.
+      - V(false) merges O(images) into the published list, so that one task can update one image.
+    type: bool
+    default: true
+  certificate:
+    description:
+      - The endorser's certificate, a PEM file.
+    type: path
+    required: true
+  private_key:
+    description:
+      - The private key of O(certificate), a PEM file that only its owner can read.
+    type: path
+    required: true
+  passphrase:
+    description:
+      - The passphrase of O(private_key), where it is encrypted.
+    type: str
+  passphrase_file:
+    description:
+      - A file whose first line is the passphrase of O(private_key).
+    type: path
+  chain:
+    description:
+      - PEM files with the certificates between the endorser's and the trust anchor, to be embedded in the message.
+    type: list
+    elements: path
+    default: []
+  digest:
+    description:
+      - The digest algorithm of the signature.
+    type: str
+    choices: [sha256, sha384, sha512]
+    default: sha256
+  history_dir:
+    description:
+      - The endorser's record - every published message, and what is known of the images' files.
+      - It belongs into a backup.
+    type: path
+    required: true
+  uploads:
+    description:
+      - How addresses become places to write to. The first rule whose O(uploads[].uri_match) matches is used.
+      - Without any rule nothing is uploaded; the signed message is then found at RV(message_path) only.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      method:
+        description:
+          - How to upload. V(local) writes into a directory of this host, such as one that a web server serves.
+        type: str
+        choices: [local]
+        default: local
+      uri_match:
+        description:
+          - A regular expression that matches the beginning of an address.
+        type: str
+        required: true
+      uri_replace:
+        description:
+          - What the match is replaced by to give the path to write to. It may refer to groups of the expression.
+        type: str
+        required: true
+seealso:
+  - module: hepix.vmimages.imagelist_info
+  - module: hepix.vmimages.imagelist_subscribe
+"""
+
+EXAMPLES = r"""
+- name: Publish a list of one image
+  hepix.vmimages.imagelist_publish:
+    identifier: 5d4ce0b3-4fb5-4bd0-9b0f-6c1ea2a57ee3
+    title: Worker nodes
+    description: Worker node images of the example site.
+    source: example.org
+    uri: https://images.example.org/worker-nodes.list
+    images:
+      - identifier: 2b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1
+        path: /srv/build/worker.qcow2
+        uri: https://images.example.org/{identifier}/{version}.qcow2
+        title: worker
+        format: qcow2
+    certificate: /home/endorser/.globus/usercert.pem
+    private_key: /home/endorser/.globus/userkey.pem
+    passphrase_file: /run/user/1000/passphrase
+    history_dir: /home/endorser/.local/share/hepix-vmimages
+    uploads:
+      - uri_match: https://images\.example\.org/
+        uri_replace: /srv/www/images/
+
+- name: Update one image of a list and leave the others as they are
+  hepix.vmimages.imagelist_publish:
+    identifier: 5d4ce0b3-4fb5-4bd0-9b0f-6c1ea2a57ee3
+    title: Worker nodes
+    description: Worker node images of the example site.
+    source: example.org
+    uri: https://images.example.org/worker-nodes.list
+    purge_images: false
+    images:
+      - identifier: 2b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1
+        uri: https://cloud.example.org/worker.img
+        size: 2147483648
+        sha512: "{{ lookup('ansible.builtin.file', 'worker.img.sha512') }}"
+        title: worker
+    certificate: /home/endorser/.globus/usercert.pem
+    private_key: /home/endorser/.globus/userkey.pem
+    history_dir: /home/endorser/.local/share/hepix-vmimages
+    uploads:
+      - uri_match: https://images\.example\.org/
+        uri_replace: /srv/www/images/
+"""
+
+RETURN = r"""
+list:
+  description: The published list, or in check mode the list as it would be published.
+  type: dict
+  returned: success
+  contains:
+    identifier:
+      description: The UUID of the list.
+      type: str
+      sample: 5d4ce0b3-4fb5-4bd0-9b0f-6c1ea2a57ee3
+    version:
+      description: The version of the list.
+      type: str
+      sample: '3'
+    uri:
+      description: The address at which sites fetch the list.
+      type: str
+      sample: https://images.example.org/worker-nodes.list
+    created:
+      description: When the list was signed.
+      type: str
+      sample: '2026-11-20T09:00:00Z'
+    expires:
+      description: When the list expires.
+      type: str
+      sample: '2026-12-18T09:00:00Z'
+    sha512_of_content:
+      description: The SHA-512 digest of the signed content, in hexadecimal digits.
+      type: str
+      sample: 0f5a2c...
+images:
+  description: The images of the list.
+  type: list
+  elements: dict
+  returned: success
+  contains:
+    identifier:
+      description: The UUID of the image.
+      type: str
+      sample: 2b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1
+    title:
+      description: The title of the image.
+      type: str
+      sample: worker
+    version:
+      description: The version of the image.
+      type: str
+      sample: '2'
+    uri:
+      description: The address of the image.
+      type: str
+      sample: https://images.example.org/2b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1/2.qcow2
+    size:
+      description: The size of the image's file in octets.
+      type: int
+      sample: 2147483648
+    sha512:
+      description: The SHA-512 digest of the image's file, in hexadecimal digits.
+      type: str
+      sample: 9b71d2...
+message_path:
+  description: The signed message of the current version in O(history_dir), V(null) while there is none.
+  type: str
+  returned: success
+  sample: /home/endorser/.local/share/hepix-vmimages/5d4ce0b3-4fb5-4bd0-9b0f-6c1ea2a57ee3/3.smime
+actions:
+  description: What was done, or in check mode would be done, in this order.
+  type: list
+  elements: dict
+  returned: success
+  contains:
+    action:
+      description: What kind of action it is, for example V(sign) or V(upload).
+      type: str
+      sample: upload
+  sample:
+    - action: sign
+      identifier: 5d4ce0b3-4fb5-4bd0-9b0f-6c1ea2a57ee3
+      version: '3'
+code:
+  description: The stable code of the refusal.
+  type: str
+  returned: failure
+  sample: key_mismatch
+remedy:
+  description: What to do next.
+  type: str
+  returned: failure
+  sample: Use the private key that belongs to the certificate.
+context:
+  description: Further facts about the refusal, such as paths, found and expected values.
+  type: dict
+  returned: failure
+"""
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.arguments import TRUST
+from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.dependencies import CRYPTOGRAPHY
+from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.running import run
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.endorser.publish import PublishSpec, publish
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.outcome import Outcome
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.times import utc_now
+
+IMAGE = {
+    "identifier": {"type": "str", "required": True},
+    "path": {"type": "path"},
+    "uri": {"type": "str"},
+    "size": {"type": "int"},
+    "sha512": {"type": "str"},
+    "title": {"type": "str"},
+    "description": {"type": "str"},
+    "arch": {"type": "str"},
+    "os": {"type": "str"},
+    "osversion": {"type": "str"},
+    "hypervisor": {"type": "str"},
+    "format": {"type": "str"},
+    "comments": {"type": "str"},
+    "version": {"type": "str"},
+    "expires": {"type": "str"},
+    "metadata": {"type": "dict", "default": {}},
+}
+
+UPLOAD = {
+    "method": {"type": "str", "choices": ["local"], "default": "local"},
+    "uri_match": {"type": "str", "required": True},
+    "uri_replace": {"type": "str", "required": True},
+}
+
+ARGUMENTS = {
+    "identifier": {"type": "str", "required": True},
+    "title": {"type": "str", "required": True},
+    "description": {"type": "str", "required": True},
+    "source": {"type": "str", "required": True},
+    "uri": {"type": "str", "required": True},
+    "lifetime": {"type": "str", "default": "28d"},
+    "renew_before": {"type": "str", "default": "7d"},
+    "version": {"type": "str"},
+    "endorser": {"type": "dict", "options": {"name": {"type": "str"}, "email": {"type": "str"}}},
+    "metadata": {"type": "dict", "default": {}},
+    "images": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": IMAGE,
+        "mutually_exclusive": [("path", "size"), ("path", "sha512")],
+        "required_one_of": [("path", "sha512")],
+        "required_together": [("size", "sha512")],
+    },
+    "purge_images": {"type": "bool", "default": True},
+    "certificate": {"type": "path", "required": True},
+    "private_key": {"type": "path", "required": True, "no_log": False},
+    "passphrase": {"type": "str", "no_log": True},
+    "passphrase_file": {"type": "path", "no_log": False},
+    "chain": {"type": "list", "elements": "path", "default": []},
+    "digest": {"type": "str", "choices": ["sha256", "sha384", "sha512"], "default": "sha256"},
+    "history_dir": {"type": "path", "required": True},
+    "uploads": {"type": "list", "elements": "dict", "default": [], "options": UPLOAD},
+    **TRUST,
+}
+
+
+def publish_list(module: AnsibleModule) -> Outcome:
+    """Plan the publication and, outside check mode, carry it out."""
+    return publish(PublishSpec.from_options(module.params), check=module.check_mode, now=utc_now())
+
+
+def main() -> t.NoReturn:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec=ARGUMENTS,
+        mutually_exclusive=[("passphrase", "passphrase_file")],
+        supports_check_mode=True,
+    )
+    run(module, publish_list, needs=[CRYPTOGRAPHY])
+
+
+if __name__ == "__main__":
+    main()
