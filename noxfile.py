@@ -82,6 +82,14 @@ def sanity(session: nox.Session) -> None:
 
 
 @nox.session
+def changelog(session: nox.Session) -> None:
+    """antsibull-changelog: fragments and released changes are well-formed."""
+    session.install("antsibull-changelog>=0.30")
+    session.run("antsibull-changelog", "lint")
+    session.run("antsibull-changelog", "lint-changelog-yaml", "changelogs/changelog.yaml")
+
+
+@nox.session
 def python39(session: nox.Session) -> None:
     """What runs on managed hosts uses nothing newer than Python 3.9."""
     session.install("vermin>=1.6")
