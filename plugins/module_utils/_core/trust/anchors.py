@@ -1,0 +1,217 @@
+# Copyright: the hepix.vmimages contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Trust anchors: an IGTF directory or a PEM bundle, with its CRLs and name policies.
+
+Loading reads certificates only; CRLs and policies are looked at when a path asks for them. One broken file never takes
+the directory down: it is a `Problem`, and whoever needs just that file is refused.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import pathlib
+import re
+import stat
+import typing as t
+
+from ..errors import TrustError
+from . import certificate as certificates
+from . import crl, files, library, namespaces, policies
+
+if t.TYPE_CHECKING:
+    from cryptography import x509
+
+MAX_CERTIFICATE: t.Final = 256 * 1024
+MAX_BUNDLE: t.Final = 64 * 1024 * 1024
+MAX_FILES: t.Final = 50_000
+Path = t.Union[str, "os.PathLike[str]"]
+
+_NAME = re.compile(r"([0-9a-f]{8})\.(?:(r?)([0-9]{1,4})|(namespaces|signing_policy))")
+_PEM = re.compile(rb"-----BEGIN ((?:TRUSTED |X509 )?CERTIFICATE|X509 CRL)-----.*?-----END \1-----", re.DOTALL)
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """A file that was passed over, and why."""
+
+    path: str
+    detail: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Anchors:
+    """What a site trusts: self-issued `roots`, other CAs as untrusted `intermediates`, and where rules are found."""
+
+    path: str
+    roots: tuple[x509.Certificate, ...]
+    intermediates: tuple[x509.Certificate, ...]
+    crls: crl.CrlStore
+    policies: namespaces.PolicyStore
+    problems: tuple[Problem, ...]
+
+
+class _Collector:
+    """Certificates as they are read: each once, and the file-name hashes under which its subject stands."""
+
+    def __init__(self) -> None:
+        self.found: dict[bytes, x509.Certificate] = {}
+        self.stems: dict[bytes, set[str]] = {}
+        self.problems: list[Problem] = []
+
+    def add(self, octets: bytes, source: str, stem: str | None) -> None:
+        from cryptography import x509
+
+        try:
+            load = x509.load_der_x509_certificate if octets[:1] == b"\x30" else x509.load_pem_x509_certificate
+            certificate = load(octets)
+            der = certificates.der_of(certificate)
+            subject = certificates.fields(der).subject
+        except (ValueError, TypeError) as error:
+            self.problems.append(Problem(source, f"it holds no certificate that can be read: {error}"))
+            return
+        self.found.setdefault(der, certificate)
+        if stem is not None:
+            self.stems.setdefault(subject, set()).add(stem)
+
+    def anchors(self, path: Path, crls: t.Sequence[crl.Source], rules: t.Sequence[namespaces.Source]) -> Anchors:
+        stems = {subject: frozenset(found) for subject, found in self.stems.items()}
+        roots = [one for der, one in self.found.items() if certificates.fields(der).self_issued]
+        intermediates = [one for der, one in self.found.items() if not certificates.fields(der).self_issued]
+        return Anchors(
+            path=os.fspath(path),
+            roots=tuple(roots),
+            intermediates=tuple(intermediates),
+            crls=crl.CrlStore(crls, stems),
+            policies=namespaces.PolicyStore(rules, stems),
+            problems=tuple(self.problems),
+        )
+
+
+def load(path: Path, *, trusted_owners: t.Collection[int] = ()) -> Anchors:
+    """Load a directory or a bundle, whichever `path` is; raises as those."""
+    if pathlib.Path(path).is_dir():
+        return load_directory(path, trusted_owners=trusted_owners)
+    return load_bundle(path, trusted_owners=trusted_owners)
+
+
+def load_directory(path: Path, *, trusted_owners: t.Collection[int] = ()) -> Anchors:
+    """Load a directory in the IGTF layout.
+
+    It and its files must belong to root, to the running user or to one of `trusted_owners` (user numbers), and nobody
+    else may write to them. Raises `TrustError`: anchors_unreadable anchors_unsafe library_missing.
+    """
+    library.require()
+    base = pathlib.Path(path)
+    try:
+        found = base.stat()
+        listing = _names(base)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if not stat.S_ISDIR(found.st_mode):
+        raise TrustError("anchors_unreadable", f"{path} is not a directory", path=str(path))
+    _check_safe(found, base, trusted_owners)
+    collector = _Collector()
+    crls: list[crl.Source] = []
+    rules: list[namespaces.Source] = []
+    seen: dict[tuple[int, int], bytes] = {}
+    for name, stem, kind in _relevant(listing):
+        file = base / name
+        try:
+            status = file.stat()
+        except OSError as error:
+            collector.problems.append(Problem(str(file), files.reason(error)))
+            status = None
+        if status is not None:
+            _check_safe(status, file, trusted_owners)
+        if kind == "crl":
+            crls.append(crl.Source(str(file), stem))
+        elif kind in policies.KINDS:
+            rules.append(namespaces.Source(str(file), stem, kind))
+        elif status is not None:
+            identity = (status.st_dev, status.st_ino)
+            try:
+                octets = seen[identity] if identity in seen else files.read(file, MAX_CERTIFICATE)[1]
+            except (OSError, files.UnusableFileError) as error:
+                collector.problems.append(Problem(str(file), files.reason(error)))
+                continue
+            seen[identity] = octets
+            collector.add(octets, str(file), stem)
+    return collector.anchors(path, crls, rules)
+
+
+def _names(directory: pathlib.Path) -> list[str]:
+    return sorted(entry.name for entry in directory.iterdir())
+
+
+def _relevant(listing: t.Sequence[str]) -> t.Iterator[tuple[str, str, str]]:
+    """(name, hash, kind) of the files that count; kind is certificate, crl, namespaces or signing_policy."""
+    count = 0
+    for name in listing:
+        match = _NAME.fullmatch(name)
+        if not match:
+            continue
+        count += 1
+        if count > MAX_FILES:
+            raise TrustError("anchors_unreadable", f"The directory has more than {MAX_FILES} files")
+        yield name, match[1], match[4] or ("crl" if match[2] else "certificate")
+
+
+def load_bundle(path: Path, *, trusted_owners: t.Collection[int] = ()) -> Anchors:
+    """Load a PEM bundle: certificates, and CRLs where it has some. It has no name policies.
+
+    Raises `TrustError`: anchors_unreadable anchors_unsafe library_missing.
+    """
+    library.require()
+    try:
+        status, octets = files.read(path, MAX_BUNDLE)
+    except (OSError, files.UnusableFileError) as error:
+        raise _unreadable(path, error) from error
+    _check_safe(status, pathlib.Path(path), trusted_owners)
+    collector = _Collector()
+    crls: list[crl.Source] = []
+    for match in _PEM.finditer(octets):
+        if match[1] == b"X509 CRL":
+            crls.append(crl.Source(f"{os.fspath(path)}[{len(crls)}]", None, match[0]))
+        elif match[1] == b"CERTIFICATE":
+            collector.add(match[0], os.fspath(path), None)
+    if not collector.found:
+        raise TrustError("anchors_unreadable", f"The bundle {path} holds no certificate", path=str(path))
+    return collector.anchors(path, crls, ())
+
+
+def _check_safe(status: os.stat_result, path: pathlib.Path, trusted_owners: t.Collection[int]) -> None:
+    mode = stat.S_IMODE(status.st_mode)
+    if mode & 0o022:
+        raise TrustError("anchors_unsafe", f"{path} has mode {mode:04o}: others may write to it", path=str(path))
+    if status.st_uid not in (0, os.geteuid(), *trusted_owners):
+        raise TrustError("anchors_unsafe", f"{path} belongs to the user number {status.st_uid}", path=str(path))
+
+
+def _unreadable(path: Path, error: Exception) -> TrustError:
+    return TrustError("anchors_unreadable", f"{path} cannot be read: {files.reason(error)}", path=str(path))
+
+
+def fingerprint(path: Path) -> str:
+    """A hex digest over name, size and modification time of every relevant file: equal means nothing has changed.
+
+    Nothing is parsed and no library is needed. Raises `TrustError` (anchors_unreadable).
+    """
+    base = pathlib.Path(path)
+    digest = hashlib.sha256()
+    try:
+        if not base.is_dir():
+            status = base.stat()
+            digest.update(repr((status.st_size, status.st_mtime_ns)).encode("ascii"))
+            return digest.hexdigest()
+        for name, _stem, _kind in _relevant(_names(base)):
+            try:
+                status = (base / name).stat()
+            except FileNotFoundError:  # a dangling link, or removed just now
+                digest.update(f"{name} -\n".encode("ascii"))
+                continue
+            digest.update(f"{name} {status.st_size} {status.st_mtime_ns}\n".encode("ascii"))
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return digest.hexdigest()
