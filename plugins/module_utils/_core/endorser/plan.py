@@ -1,0 +1,218 @@
+# Copyright: the hepix.vmimages contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a publication would do: the difference between what is declared and what is published. Nothing is written."""
+
+from __future__ import annotations
+
+import hashlib
+import typing as t
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from ..imagelist.check import content_digest
+from ..imagelist.model import IMAGE, IMAGES
+from ..imagelist.reader import read_list
+from ..times import from_text, to_text
+from ..trust.smime import read_message
+from .adopt import Adoption, judge_found
+from .compose import Base, Decision, Signer, compose, decide, known_images
+from .files import FileBook
+from .history import PENDING, PUBLISHED, Entry, History, Record
+from .signing import Credentials, describe_signer, sign
+from .spec import PublishSpec
+from .uploads import Place, Upload, find_place, plan_images, plan_message, read_message_at
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A message that the history has to keep under `path`, with the record that then holds it."""
+
+    entry: Entry
+    path: Path
+    message: bytes
+    record: Record
+
+
+@dataclass(frozen=True)
+class Plan:
+    """In order: keep `adopted`, keep `signed`, write `images`, write `listing`, mark `entry` as published.
+
+    `base` is the current list before, `raw` the list object after; `entry` is the message that has this content;
+    `before` and `record` are the records without and with `signed`.
+    """
+
+    base: t.Optional[Base]
+    raw: t.Mapping[str, t.Any]
+    entry: Entry
+    path: Path
+    before: Record
+    record: Record
+    signer: Signer
+    adopted: t.Optional[Kept]
+    decision: t.Optional[Decision]
+    signed: t.Optional[Kept]
+    images: tuple[Upload, ...]
+    listing: tuple[Upload, ...]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Published:
+    """The current state: where the list goes (None: nowhere), what is there, and what the history knows."""
+
+    place: t.Optional[Place]
+    found: t.Optional[bytes]
+    record: Record
+    base: t.Optional[Base]
+    adopted: t.Optional[Kept]
+    warning: t.Optional[str]
+
+
+def make_plan(spec: PublishSpec, credentials: Credentials, history: History, book: FileBook, now: datetime) -> Plan:
+    """Compare, compose, and where there is a reason sign and verify, in memory. Raises VmimagesError."""
+    signer = describe_signer(credentials.certificate)
+    published = _published(spec, history, signer, now)
+    base, record = published.base, published.record
+    paths = {image.identifier: image.path for image in spec.images if image.path is not None}
+    digests = book.digests(paths.values())
+    composed = compose(spec, base, signer, {name: digests[path] for name, path in paths.items()}, record.images)
+    decision = decide(spec, base, composed, signer, now)
+    sources = _sources(spec, record.current, composed, paths)
+    signed = None
+    if decision is not None:
+        done = sign(decision.raw, spec, credentials, base, now)
+        signed = _keep(
+            history,
+            record,
+            Base(read_list(done.content), content_digest(done.content), signer.not_after),
+            done.message,
+            signer,
+            now,
+            state=PENDING,
+            sources=sources,
+        )
+        record = signed.record
+    entry = record.current
+    assert entry is not None and (signed is not None or base is not None)
+    raw = decision.raw if decision is not None else base.content.raw if base is not None else {}
+    images, listing = _uploads(published, spec, raw, sources, signed, entry, history, book)
+    return Plan(
+        base=base,
+        raw=raw,
+        entry=entry,
+        path=history.path(entry.sequence, entry.version),
+        before=published.record,
+        record=record,
+        signer=signer,
+        adopted=published.adopted,
+        decision=decision,
+        signed=signed,
+        images=images,
+        listing=listing,
+        warnings=tuple(_warnings(published, raw, signer, images)),
+    )
+
+
+def _published(spec: PublishSpec, history: History, signer: Signer, now: datetime) -> _Published:
+    record = history.read()
+    base = _read_base(history, record)
+    if not spec.uploads:
+        return _Published(None, None, record, base, None, None)
+    place = find_place(spec.uri, spec.uploads)
+    found = read_message_at(place)
+    adoption = Adoption()
+    if found is not None:
+        adoption = judge_found(found, place, spec=spec, record=record, base=base, signer=signer, now=now)
+    if found is None or adoption.base is None:
+        return _Published(place, found, record, base, None, adoption.warning)
+    kept = _keep(history, record, adoption.base, found, signer, now, state=PUBLISHED, sources={})
+    return _Published(place, found, kept.record, adoption.base, kept, None)
+
+
+def _read_base(history: History, record: Record) -> t.Optional[Base]:
+    entry = record.current
+    if entry is None:
+        return None
+    content = read_message(history.message(entry)).content
+    return Base(read_list(content), entry.sha512_of_content, from_text(entry.signer_not_after))
+
+
+def _keep(
+    history: History,
+    record: Record,
+    base: Base,
+    message: bytes,
+    signer: Signer,
+    now: datetime,
+    *,
+    state: str,
+    sources: t.Mapping[str, Path],
+) -> Kept:
+    content, sequence = base.content, record.next_sequence
+    path = history.path(sequence, content.version)
+    entry = Entry(
+        sequence=sequence,
+        version=content.version,
+        state=state,
+        file=path.name,
+        sha256=hashlib.sha256(message).hexdigest(),
+        sha512_of_content=base.sha512,
+        created=to_text(content.created),
+        expires=to_text(content.expires),
+        signer_dn=signer.dn,
+        signer_ca=signer.ca,
+        signer_not_after=to_text(base.signer_not_after),
+        recorded=to_text(now),
+        sources={name: str(source.absolute()) for name, source in sources.items()},
+    )
+    return Kept(entry, path, message, record.with_entry(entry, known_images(content.raw)))
+
+
+def _sources(
+    spec: PublishSpec, current: t.Optional[Entry], composed: t.Mapping[str, t.Any], paths: t.Mapping[str, Path]
+) -> dict[str, Path]:
+    """Where the list's images are read from: as declared, or as an unfinished publication has left them to us."""
+    if current is None or current.state != PENDING:
+        return dict(paths)
+    listed = {item[IMAGE]["dc:identifier"].lower() for item in composed[IMAGES]}
+    declared = {image.identifier for image in spec.images}
+    left = {name: Path(path) for name, path in current.sources.items() if name in listed and name not in declared}
+    return {**left, **paths}
+
+
+def _uploads(
+    published: _Published,
+    spec: PublishSpec,
+    raw: t.Mapping[str, t.Any],
+    sources: t.Mapping[str, Path],
+    signed: t.Optional[Kept],
+    entry: Entry,
+    history: History,
+    book: FileBook,
+) -> tuple[tuple[Upload, ...], tuple[Upload, ...]]:
+    if published.place is None:
+        return (), ()
+    kept = signed or published.adopted
+    message = kept.message if kept is not None else history.message(entry)
+    describes = {"identifier": spec.identifier, "version": entry.version}
+    images = plan_images((item[IMAGE] for item in raw.get(IMAGES, ())), sources, spec.uploads, published.place, book)
+    return tuple(images), tuple(plan_message(published.place, message, published.found, describes))
+
+
+def _warnings(
+    published: _Published, raw: t.Mapping[str, t.Any], signer: Signer, images: t.Iterable[Upload]
+) -> t.Iterator[str]:
+    if published.warning is not None:
+        yield f"{published.warning} It is replaced."
+    if to_text(signer.not_after) < raw["dc:date:expires"]:
+        yield (
+            f"The certificate ends at {to_text(signer.not_after)}, before the list expires "
+            f"({raw['dc:date:expires']}): sites refuse the list from then on."
+        )
+    for upload in images:
+        if upload.found == "other content":
+            yield (
+                f"The image at {upload.place.uri} is replaced in its place: until sites have the new list they cannot "
+                "fetch it. With the placeholder {version} in its address it would be published beside the old one."
+            )

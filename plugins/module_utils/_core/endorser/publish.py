@@ -1,0 +1,77 @@
+# Copyright: the hepix.vmimages contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Publish an image list as declared.
+
+The order of the steps is the promise: sign, verify our own message, record it as pending, write the images, write the
+list, record it as published. Whatever stops it in between, no published list names an image that is not there, no
+version is used twice, and the next run completes what was begun.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from datetime import datetime
+
+from ..errors import VmimagesError
+from ..outcome import Outcome
+from .files import FileBook
+from .history import PENDING, History
+from .plan import Kept, Plan, make_plan
+from .report import outcome
+from .signing import load_credentials
+from .spec import PublishSpec
+from .uploads import carry_out
+
+__all__ = ["PublishSpec", "publish"]
+
+
+def publish(spec: PublishSpec, *, check: bool, now: datetime) -> Outcome:
+    """Publish, or with `check` only say what would be done: signed and verified in memory, nothing written.
+
+    `now` is an aware time. Raises VmimagesError; what was published and recorded before is then as it was. Only when
+    the list itself could not be written to its end, its version is used up, and the next run completes it.
+    """
+    now = now.replace(microsecond=0)
+    credentials = load_credentials(spec, now)
+    history = History(spec.history_dir, spec.identifier)
+    book = FileBook(history.files)
+    if check:
+        return outcome(make_plan(spec, credentials, history, book, now), octets_read=book.read)
+    with history.locked():
+        try:
+            plan = make_plan(spec, credentials, history, book, now)
+            _carry_out(plan, history, book)
+        finally:
+            # What was read is worth keeping even when the publication failed.
+            with contextlib.suppress(VmimagesError):
+                book.save()
+    return outcome(plan, octets_read=book.read)
+
+
+def _carry_out(plan: Plan, history: History, book: FileBook) -> None:
+    if plan.adopted is not None:
+        _keep(plan.adopted, history)
+    try:
+        if plan.signed is not None:
+            _keep(plan.signed, history)
+        carry_out(plan.images, book)
+    except Exception:
+        _withdraw(plan, history)
+        raise
+    carry_out(plan.listing, book)
+    if plan.entry.state == PENDING:
+        history.write(plan.record.with_published(plan.entry.sequence))
+
+
+def _keep(kept: Kept, history: History) -> None:
+    history.write_message(kept.path, kept.message)
+    history.write(kept.record)
+
+
+def _withdraw(plan: Plan, history: History) -> None:
+    """Forget a message whose list was not even begun to be written: its version is not used up."""
+    if plan.signed is None:
+        return
+    with contextlib.suppress(VmimagesError, OSError):
+        history.write(plan.before)
+        plan.signed.path.unlink(missing_ok=True)

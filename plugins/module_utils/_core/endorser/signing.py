@@ -1,0 +1,152 @@
+# Copyright: the hepix.vmimages contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The endorser's key and certificate, and a signature that is not believed before our own verifier accepts it."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+from datetime import datetime
+
+from ..errors import TrustError
+from ..imagelist.check import check_list
+from ..imagelist.writer import write_list
+from ..trust import keys, names
+from ..trust.certificate import fields_of
+from ..trust.smime import sign_message
+from .compose import Base, Signer
+from .spec import PublishSpec
+
+if t.TYPE_CHECKING:
+    from cryptography import x509
+
+    from ..trust.anchors import Anchors
+    from ..trust.keys import SigningKey
+    from ..trust.verify import Verified
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """What signs. The key is never shown."""
+
+    certificate: x509.Certificate
+    chain: tuple[x509.Certificate, ...]
+    key: SigningKey
+
+    def __repr__(self) -> str:
+        return f"Credentials({self.certificate.subject.rfc4514_string()!r})"
+
+
+@dataclass(frozen=True)
+class Signed:
+    """A message that verifies, and the content that a reader will see in it."""
+
+    message: bytes
+    content: bytes
+
+
+def load_credentials(spec: PublishSpec, now: datetime) -> Credentials:
+    """The key, the certificate and the chain, belonging together and valid now.
+
+    Raises PublishError: ``key_missing key_permissions key_unreadable passphrase_missing passphrase_wrong
+    certificate_missing key_mismatch certificate_expired``; TrustError: ``certificate_malformed weak_key``.
+    """
+    certificate = keys.load_certificate(spec.certificate)
+    passphrase = spec.passphrase
+    if passphrase is None and spec.passphrase_file is not None:
+        passphrase = keys.read_passphrase(spec.passphrase_file)
+    key = keys.load_signing_key(spec.private_key, passphrase)
+    keys.check_signer(certificate, key, now)
+    return Credentials(certificate, keys.load_chain(spec.chain), key)
+
+
+def describe_signer(certificate: x509.Certificate) -> Signer:
+    """What the list says about its endorser. Raises TrustError ``dn_ambiguous``."""
+    fields = fields_of(certificate)
+    for name in (fields.subject, fields.issuer):
+        why = names.ambiguity(name)
+        if why is not None:
+            raise TrustError("dn_ambiguous", f"The name {names.slash(name)} cannot stand in a list: {why}.")
+    return Signer(
+        dn=names.slash(fields.subject),
+        ca=names.slash(fields.issuer),
+        not_after=certificate.not_valid_after_utc,
+        name=_common_name(certificate),
+        email=_email(certificate),
+    )
+
+
+def load_anchors(spec: PublishSpec) -> Anchors:
+    """The trust anchors. Raises TrustError."""
+    from ..trust import anchors
+
+    return anchors.load(spec.anchors)
+
+
+def verify(message: bytes, anchors: Anchors, when: datetime, spec: PublishSpec) -> Verified:
+    """Steps 1 to 10, under the publication's trust options. Raises TrustError."""
+    from ..trust.verify import verify_message
+
+    return verify_message(message, anchors, when, **spec.trust)
+
+
+def sign(
+    raw: t.Mapping[str, t.Any],
+    spec: PublishSpec,
+    credentials: Credentials,
+    base: t.Optional[Base],
+    now: datetime,
+) -> Signed:
+    """Sign the list object, and judge the message as a subscriber who has accepted `base` would.
+
+    Raises TrustError with the code of the reader's refusal.
+    """
+    message = sign_message(
+        write_list(raw),
+        certificate=credentials.certificate,
+        key=credentials.key,
+        chain=credentials.chain,
+        digest=spec.digest,
+    )
+    signer = describe_signer(credentials.certificate)
+    accepted = None
+    if base is not None:
+        accepted = {"version": base.content.version, "sha512_of_signed_content": base.sha512}
+    anchors = load_anchors(spec)
+    try:
+        verified = verify(message, anchors, now, spec)
+        found = check_list(
+            verified.content,
+            verified.certificate,
+            now,
+            identifier=spec.identifier,
+            endorsers=[(signer.dn, signer.ca)],
+            last_accepted=accepted,
+        )
+    except TrustError as refusal:
+        detail = f"A site with these trust anchors would refuse the signed list: {refusal.detail}"
+        raise TrustError(refusal.code, detail, **refusal.context) from refusal
+    if found.raw != raw:
+        raise TrustError("internal_error", "The signed list reads differently from the list that was to be signed.")
+    return Signed(message, verified.content)
+
+
+def _common_name(certificate: x509.Certificate) -> str:
+    from cryptography.x509.oid import NameOID
+
+    found = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(found[-1].value) if found else ""
+
+
+def _email(certificate: x509.Certificate) -> str:
+    """The first mail address of the certificate: in the subject's alternative names, else in the subject."""
+    from cryptography import x509
+    from cryptography.x509.oid import NameOID
+
+    try:
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        addresses = extension.value.get_values_for_type(x509.RFC822Name)
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
+        addresses = []
+    named = certificate.subject.get_attributes_for_oid(NameOID.EMAIL_ADDRESS)
+    return str(addresses[0]) if addresses else str(named[0].value) if named else ""
