@@ -91,6 +91,13 @@ def temporary_sibling(path: StrPath) -> Path:
     return target.with_name(f".{target.name[:128]}.{secrets.token_hex(8)}.part")
 
 
+def sweep(directory: StrPath) -> None:
+    """Remove what killed writers left in `directory` (see `temporary_sibling`); the caller is its only writer now."""
+    with storage_errors(directory):
+        for leftover in Path(directory).glob(".*.part"):
+            leftover.unlink(missing_ok=True)
+
+
 def write_atomic(path: StrPath, octets: bytes, mode: int = 0o644) -> None:
     """Make `path` a file of exactly `octets`, durably: a reader sees the old file or the new one, never a part.
 

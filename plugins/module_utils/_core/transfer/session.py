@@ -56,7 +56,9 @@ class Session:
         with self._lock:
             managers, self._managers = list(self._managers.values()), {}
         for manager in managers:
-            manager.clear()
+            for key in manager.pools.keys():  # noqa: SIM118  (the container cannot be iterated while threads use it)
+                with contextlib.suppress(KeyError):
+                    manager.pools[key].close()
 
     def open(self, uri: str, headers: t.Mapping[str, str], watchdog: Watchdog) -> tuple[BaseHTTPResponse, str]:
         """Request `uri` and follow redirects by hand; return the first other answer and the address that gave it.
