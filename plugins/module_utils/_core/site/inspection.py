@@ -14,7 +14,9 @@ from ..imagelist.check import check_list, content_digest
 from ..imagelist.model import IMAGES, Image, ImageList
 from ..imagelist.reader import read_list
 from ..times import to_text
+from ..trust import anchors
 from ..trust.smime import read_message
+from .judgement.path_status import verify
 from .subscription import TrustOptions
 
 if t.TYPE_CHECKING:
@@ -70,7 +72,7 @@ def inspect_list(spec: InspectionSpec, *, now: datetime) -> dict[str, t.Any]:
         found = read_list(content)
         _check_identifier(found, spec.identifier)
         return _report(found, content, None)
-    verified = _verify(octets, spec.trust, now)
+    verified = verify(octets, spec.trust, anchors.load(spec.trust.anchors), now)
     found = check_list(
         verified.content,
         verified.certificate,
@@ -107,22 +109,7 @@ def _fetch(spec: InspectionSpec) -> bytes:
         trusted_hosts=frozenset({host} if host else ()),
         ca_path=spec.ca_path,
     )
-    return t.cast(bytes, fetch_message(uri, cap=MESSAGE_CAP, policy=policy, validators=None).octets)
-
-
-def _verify(octets: bytes, trust: TrustOptions, now: datetime) -> Verified:
-    from ..trust import anchors
-    from ..trust.verify import verify_message
-
-    return verify_message(
-        octets,
-        anchors.load(trust.anchors),
-        now,
-        allow_sha1=trust.allow_sha1,
-        allow_host=trust.allow_host,
-        crl_mode=trust.crl_mode,
-        namespaces_mode=trust.namespaces_mode,
-    )
+    return fetch_message(uri, cap=MESSAGE_CAP, policy=policy, validators=None).octets
 
 
 def _check_identifier(found: ImageList, identifier: str | None) -> None:

@@ -14,6 +14,9 @@ from ..durations import parse_duration
 from ..errors import SiteError
 from ..transfer.policy import Policy
 
+#: Whether CRLs or namespaces must be there, or are only used where they are.
+Mode = t.Literal["require", "if-present"]
+
 UUID: t.Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z")
 
 NEW_IMAGES: t.Final = ("report", "approve", "cache", "refuse")
@@ -25,8 +28,8 @@ class TrustOptions:
     """How messages of one list are verified: the options of `verify_message`, and where the trust anchors are."""
 
     anchors: str = DEFAULT_ANCHORS
-    crl_mode: str = "require"
-    namespaces_mode: str = "require"
+    crl_mode: Mode = "require"
+    namespaces_mode: Mode = "require"
     allow_sha1: bool = False
     allow_host: bool = False
 

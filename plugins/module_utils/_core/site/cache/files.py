@@ -8,7 +8,7 @@ import json
 import typing as t
 from pathlib import Path
 
-from ...transfer.atomic import write_atomic
+from ...transfer.atomic import storage_errors, sweep, write_atomic
 from .plan import Step
 
 if t.TYPE_CHECKING:
@@ -17,30 +17,51 @@ if t.TYPE_CHECKING:
 NAME: t.Final = "catalogue.json"
 
 
-def write(catalogue: Catalogue) -> None:
-    """Replace the catalogues of `current` and `expired`."""
-    for directory, states in (
-        (catalogue.state.current, ("current",)),
-        (catalogue.state.expired, ("expired", "damaged")),
-    ):
-        rows = catalogue.rows(
-            "SELECT files.*, (SELECT metadata FROM images WHERE images.image_id = files.image_id AND "
-            "images.list_id = files.list_id ORDER BY row DESC LIMIT 1) AS metadata FROM files ORDER BY name"
-        )
-        _write(directory, [_entry(row) for row in rows if row["state"] in states])
+def update(catalogue: Catalogue) -> None:
+    """Make the catalogues say what the index says; nothing is written where they do already."""
+    if all(_is(directory, document) for directory, document in _documents(catalogue)):
+        return
+    with catalogue.writing():
+        for directory, document in _documents(catalogue):
+            sweep(directory)
+            write_atomic(directory / NAME, document, mode=0o644)
 
 
-def ensure(catalogue: Catalogue) -> None:
-    """Write the catalogues that are missing, as in a cache that was never filled."""
-    if not all((directory / NAME).exists() for directory in (catalogue.state.current, catalogue.state.expired)):
-        write(catalogue)
-    if not (catalogue.state.downloading / NAME).exists():
-        write_downloading(catalogue, [])
+def _documents(catalogue: Catalogue) -> list[tuple[Path, bytes]]:
+    rows = catalogue.rows(
+        "SELECT files.*, (SELECT metadata FROM images WHERE images.image_id = files.image_id AND "
+        "images.list_id = files.list_id ORDER BY row DESC LIMIT 1) AS metadata FROM files ORDER BY name"
+    )
+    places = ((catalogue.state.current, ("current",)), (catalogue.state.expired, ("expired", "damaged")))
+    return [
+        (directory, _render([_entry(row) for row in rows if row["state"] in states])) for directory, states in places
+    ]
+
+
+def _is(directory: Path, document: bytes) -> bool:
+    try:
+        return (directory / NAME).read_bytes() == document
+    except FileNotFoundError:
+        return False
 
 
 def write_downloading(catalogue: Catalogue, steps: t.Sequence[Step]) -> None:
     """Replace the catalogue of `downloading`: what the present run is fetching."""
-    _write(catalogue.state.downloading, [step.as_dict() for step in steps])
+    sweep(catalogue.state.downloading)
+    document = _render([step.as_dict() for step in steps])
+    write_atomic(catalogue.state.downloading / NAME, document, mode=0o644)
+
+
+def leftovers(catalogue: Catalogue) -> list[Path]:
+    """What lies in `downloading` beside its catalogue: downloads that are running, or that were killed."""
+    return [path for path in catalogue.state.downloading.iterdir() if path.name != NAME]
+
+
+def clear_downloading(catalogue: Catalogue) -> None:
+    """Remove what killed runs left; the caller holds the lock of all downloads."""
+    for path in leftovers(catalogue):
+        with storage_errors(path):
+            path.unlink(missing_ok=True)
 
 
 def _entry(row: t.Any) -> dict[str, t.Any]:
@@ -60,6 +81,5 @@ def _entry(row: t.Any) -> dict[str, t.Any]:
     }
 
 
-def _write(directory: Path, entries: t.Sequence[t.Mapping[str, t.Any]]) -> None:
-    document = {"format": 1, "images": list(entries)}
-    write_atomic(directory / NAME, json.dumps(document, sort_keys=True, indent=1).encode() + b"\n", mode=0o644)
+def _render(entries: t.Sequence[t.Mapping[str, t.Any]]) -> bytes:
+    return json.dumps({"format": 1, "images": list(entries)}, sort_keys=True, indent=1).encode() + b"\n"

@@ -100,16 +100,16 @@ def sync(
         for step in plan(catalogue, lists=lists, images=images, verify=verify)
         if step.action in ("read", "download")
     ]
-    if rest:
+    if rest or files.leftovers(catalogue):
         with locked(catalogue.state.path / "cache" / "lock"):
+            files.clear_downloading(catalogue)
             _work(catalogue, rest, run, max_parallel=max_parallel, progress=progress)
     if purge_expired is not None:
         _purge(catalogue, purge_expired, run)
+    files.update(catalogue)
     if run.changed():
-        files.write(catalogue)
         snapshot.write(catalogue)
     else:
-        files.ensure(catalogue)
         snapshot.ensure(catalogue)
     return _report(catalogue, run)
 

@@ -57,7 +57,7 @@ class Assessor:
             (row["target_type"], row["target"]): _decision(row) for row in catalogue.rows("SELECT * FROM decisions")
         }
 
-    def list(self, list_id: str) -> tuple[Subscription, ListFacts]:
+    def of_list(self, list_id: str) -> tuple[Subscription, ListFacts]:
         """The subscription and the facts of a list."""
         if list_id not in self._lists:
             self._lists[list_id] = _list_facts(self.catalogue, list_id)
@@ -75,13 +75,13 @@ class Assessor:
 
     def path_status(self, list_id: str) -> PathStatus:
         """How the list's message stands with the present anchors and CRLs."""
-        return self._judge.status(list_id, self.list(list_id)[0], self.now)
+        return self._judge.status(list_id, self.of_list(list_id)[0], self.now)
 
     def assess(self, row: sqlite3.Row, *, assume_file: bool = False) -> Known:
         """The verdict on one row of `images`; with `assume_file` as it would be with the verified file in the cache."""
         image = self._image(row, assume_file=assume_file)
         decisions = self.decisions(image)
-        judged = verdict(image, self.list(row["list_id"])[1], self.path_status(row["list_id"]), decisions, self.now)
+        judged = verdict(image, self.of_list(row["list_id"])[1], self.path_status(row["list_id"]), decisions, self.now)
         decided = any(decision.applies(image, self.now) for decision in decisions)
         return Known(row, row["list_id"], row["image_id"], image, decided, judged)
 

@@ -17,7 +17,7 @@ from datetime import datetime
 from ...errors import TrustError, VmimagesError
 from ...times import from_text, to_text
 from ...trust import anchors as anchors_module
-from ..subscription import Subscription
+from ..subscription import Subscription, TrustOptions
 from .verdict import PathStatus
 
 if t.TYPE_CHECKING:
@@ -41,11 +41,10 @@ class AnchorStore:
             return self._loaded[path]
 
 
-def verify(octets: bytes, subscription: Subscription, anchors: Anchors, now: datetime) -> Verified:
-    """Verify a message as the subscription's trust options say; TrustError otherwise."""
+def verify(octets: bytes, trust: TrustOptions, anchors: Anchors, now: datetime) -> Verified:
+    """Verify a message as the trust options say; TrustError otherwise."""
     from ...trust.verify import verify_message
 
-    trust = subscription.trust
     return verify_message(
         octets,
         anchors,
@@ -113,7 +112,7 @@ class Judge:
         from ...trust.names import signer_matches
 
         try:
-            verified = verify(octets, subscription, self._anchors.get(subscription.trust.anchors), now)
+            verified = verify(octets, subscription.trust, self._anchors.get(subscription.trust.anchors), now)
         except TrustError as error:
             return PathStatus(error.code, error.detail, None)
         if not any(signer_matches(verified.certificate, dn, ca) for dn, ca in subscription.endorsers):

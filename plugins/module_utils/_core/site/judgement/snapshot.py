@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ...errors import SiteError
 from ...times import from_text, to_text
-from ...transfer.atomic import write_atomic
+from ...transfer.atomic import sweep, write_atomic
 from ..store.state import StateDirectory
 from ..subscription import UUID
 from .assess import Assessor, Known, active_lists, latest, stat_record
@@ -30,7 +30,16 @@ _POLL: t.Final = 0.05
 
 
 def write(catalogue: Catalogue) -> None:
-    """Judge every image that a list names or named, and replace the snapshot with the result."""
+    """Judge every image that a list names or named, and replace the snapshot with the result.
+
+    Under the writers' lock, so that no older snapshot replaces a newer one.
+    """
+    with catalogue.writing():
+        sweep(catalogue.state.path)
+        _write(catalogue)
+
+
+def _write(catalogue: Catalogue) -> None:
     head = catalogue.head()
     assessor = Assessor(catalogue)
     images: dict[str, t.Any] = {}
@@ -139,7 +148,7 @@ def _image(known: Known) -> dict[str, t.Any]:
 
 def describe_list(catalogue: Catalogue, assessor: Assessor, name: str) -> dict[str, t.Any]:
     """One list: title, address, version, dates, last success, last error, how its certification path stands."""
-    subscription, facts = assessor.list(name)
+    subscription, facts = assessor.of_list(name)
     poll = catalogue.row("SELECT * FROM polls WHERE list_id = ?", name)
     status = assessor.path_status(name)
     return {

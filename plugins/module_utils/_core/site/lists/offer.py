@@ -88,7 +88,7 @@ def judge_octets(
     validators: Validators | None = None,
 ) -> Offer:
     """Verify a message and check its list: the sixteen steps, in order; TrustError where one fails."""
-    verified = verify(octets, subscription, anchors.get(subscription.trust.anchors), now)
+    verified = verify(octets, subscription.trust, anchors.get(subscription.trust.anchors), now)
     content = check_list(
         verified.content,
         verified.certificate,

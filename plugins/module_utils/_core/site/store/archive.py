@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 from ...errors import SiteError
-from ...transfer.atomic import fsync_directory, write_atomic
+from ...transfer.atomic import fsync_directory, sweep, write_atomic
 
 
 def store(messages: Path, identifier: str, sequence: int, octets: bytes) -> tuple[str, str]:
@@ -23,6 +23,7 @@ def store(messages: Path, identifier: str, sequence: int, octets: bytes) -> tupl
         folder.mkdir(mode=0o755)
         fsync_directory(messages)
     name = f"{identifier}/{sequence:09d}-{digest}.smime"
+    sweep(folder)
     write_atomic(messages / name, octets, mode=0o644)
     return name, digest
 

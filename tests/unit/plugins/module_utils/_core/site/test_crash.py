@@ -1,0 +1,146 @@
+# Copyright: the hepix.vmimages contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Killed at any step: the old state or the new one, and the next run completes.
+
+Each run happens in a forked child that counts its steps (every fsync, rename, write to the journal, commit of the
+index) and kills itself with SIGKILL before the nth; n goes from the first step to the last.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.store import index
+
+from .conftest import IMAGE, IMAGE_2, LIST, World
+
+
+def _die_before(step: int) -> None:
+    """From now on count the steps of this process, and be killed before step number `step`."""
+    counter = itertools.count(1)
+
+    def counting(function: t.Callable[..., t.Any]) -> t.Callable[..., t.Any]:
+        def wrapper(*arguments: t.Any, **options: t.Any) -> t.Any:
+            if next(counter) == step:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return function(*arguments, **options)
+
+        return wrapper
+
+    for name in ("fsync", "replace", "rename", "pwrite", "unlink", "ftruncate"):
+        setattr(os, name, counting(getattr(os, name)))
+    index.set_head = counting(index.set_head)  # type: ignore[assignment]
+
+
+def _killed(step: int, run: t.Callable[[], t.Any]) -> bool:
+    """Run in a child that dies before `step`; whether it did."""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            _die_before(step)
+            run()
+            status = 0
+        finally:
+            os._exit(status)
+    status = os.waitpid(child, 0)[1]
+    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
+    return os.WIFSIGNALED(status)
+
+
+def _snapshot(world: World) -> dict[str, t.Any]:
+    """All that lies in the state directory, to be laid out again."""
+    return {
+        str(path.relative_to(world.state)): path.read_bytes() if path.is_file() else None
+        for path in sorted(world.state.rglob("*"))
+    }
+
+
+def _lay_out(world: World, files: t.Mapping[str, t.Any]) -> None:
+    for path in sorted(world.state.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    for name, octets in files.items():
+        path = world.state / name
+        if octets is None:
+            path.mkdir()
+        else:
+            path.write_bytes(octets)
+
+
+def _endorsed_only(world: World) -> None:
+    """Nothing in `current` but octets that some list endorsed."""
+    for octets in world.files("current"):
+        assert octets in world.octets.values()
+
+
+def _meaning(world: World) -> dict[str, list[tuple[t.Any, ...]]]:
+    """The index without what differs from run to run: stat records and journal numbers."""
+    rows = world.rows()
+    return {
+        "versions": [row[1:6] + row[8:9] for row in rows["versions"]],
+        "images": [(*row[1:6], row[12] is None) for row in rows["images"]],
+        "decisions": [row[:5] for row in rows["decisions"]],
+        "files": [row[:6] for row in rows["files"]],
+    }
+
+
+@pytest.mark.parametrize("operation", ["subscribe", "refresh", "decide", "sync"])
+def test_a_kill_between_any_two_steps_leaves_the_old_state_or_the_new(world: World, operation: str) -> None:
+    first, second = world.image(), world.image(IMAGE_2)
+    runs: dict[str, t.Callable[[], t.Any]] = {
+        "subscribe": lambda: world.subscribe(new_images="cache"),
+        "refresh": world.refresh,
+        "decide": lambda: world.decide("blacklist", IMAGE, reason="CVE"),
+        "sync": world.sync,
+    }
+    world.publish("1", [first, second])
+    if operation == "subscribe":
+        with world.open():
+            pass
+    else:
+        world.subscribe(new_images="cache")
+        world.sync()
+        world.publish("2", [world.image(version="2")])
+        if operation == "sync":
+            world.refresh()
+    start = _snapshot(world)
+    before = _meaning(world)
+    runs[operation]()
+    after = _meaning(world)
+    assert after != before
+    for step in itertools.count(1):
+        _lay_out(world, start)
+        killed = _killed(step, runs[operation])
+        _endorsed_only(world)
+        found = _meaning(world)
+        if operation != "sync":
+            half = operation == "subscribe" and found == {**before, "versions": [], "images": []}
+            assert found in (before, after) or half
+        runs[operation]()
+        assert _meaning(world) == after
+        _endorsed_only(world)
+        assert not list(world.state.rglob("*.part")) or operation == "decide"
+        if not killed:
+            break
+    assert step > 5
+
+
+def test_a_lost_decision_would_show(world: World) -> None:
+    """What was acknowledged is there after a kill of the next writer, at any of its steps."""
+    world.publish("1", [world.image()])
+    world.subscribe()
+    world.decide("approve", IMAGE, reason="tested")
+    world.publish("2", [world.image(version="2")])
+    for step in itertools.count(1):
+        killed = _killed(step, world.refresh)
+        assert [row[3] for row in world.rows()["decisions"]] == ["tested"]
+        if not killed:
+            break
+    assert (world.state / "messages" / LIST).is_dir()
+    assert Path(world.state / "journal.jsonl").read_bytes().endswith(b"\n")

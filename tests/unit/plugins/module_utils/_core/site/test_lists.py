@@ -1,0 +1,232 @@
+# Copyright: the hepix.vmimages contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Subscribing and refreshing: what is accepted, what is refused, and that a refusal changes nothing."""
+
+from __future__ import annotations
+
+import typing as t
+from datetime import timedelta
+
+import pytest
+
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import VmimagesError
+
+from .conftest import IMAGE, IMAGE_2, LIST, OTHER_LIST, World
+
+
+def test_subscribing_fetches_verifies_and_accepts(world: World) -> None:
+    world.publish("1", [world.image()])
+    outcome = world.subscribe()
+    assert outcome.changed
+    assert [action["action"] for action in outcome.actions] == ["subscribe", "accept"]
+    assert world.verdict()["code"] == "not_approved"
+
+
+def test_the_identifier_is_pinned_from_the_first_message(world: World) -> None:
+    world.publish("1", [world.image()])
+    outcome = world.subscribe(None)
+    assert outcome.data["subscription"]["identifier"] == LIST
+    assert not world.subscribe(None).changed
+
+
+def test_check_mode_tells_and_writes_nothing(world: World) -> None:
+    world.publish("1", [world.image()])
+    outcome = world.subscribe(check=True)
+    assert outcome.changed
+    assert outcome.after["version"] == "1"
+    assert not (world.state / "journal.jsonl").exists()
+
+
+def test_the_same_again_changes_nothing(world: World) -> None:
+    world.publish("1", [world.image()])
+    world.subscribe()
+    journal = (world.state / "journal.jsonl").read_bytes()
+    assert not world.subscribe().changed
+    assert not world.refresh().changed
+    assert (world.state / "journal.jsonl").read_bytes() == journal
+
+
+def test_a_new_version_is_accepted_and_a_withdrawn_image_told(world: World) -> None:
+    world.publish("1", [world.image()])
+    world.subscribe()
+    world.publish("2", [world.image(IMAGE_2)])
+    report = world.refresh().data["lists"][0]
+    assert (report["status"], report["version"], report["previous_version"]) == ("new", "2", "1")
+    assert (report["new_images"], report["withdrawn_images"]) == ([IMAGE_2], [IMAGE])
+    assert world.verdict(IMAGE)["code"] == "withdrawn"
+
+
+def _refused(world: World) -> str:
+    """Refresh, see that it was refused and changed nothing but the journal, and return the code."""
+    rows = world.rows()
+    outcome = world.refresh()
+    assert not outcome.changed
+    after = world.rows()
+    after["refusals"] = rows["refusals"]
+    assert after == rows
+    return str(outcome.data["lists"][0]["error"]["code"])
+
+
+def test_an_older_version_is_a_rollback(world: World) -> None:
+    older = world.publish("9", [world.image()])
+    world.subscribe()
+    world.publish("10", [world.image(version="2")])
+    world.refresh()
+    world.serve(older)
+    assert _refused(world) == "rollback"
+
+
+def test_another_content_under_the_same_version_is_refused(world: World) -> None:
+    world.publish("1", [world.image()])
+    world.subscribe()
+    world.publish("1", [world.image()])
+    assert _refused(world) == "version_reused"
+
+
+def test_one_flipped_bit_is_refused(world: World) -> None:
+    world.publish("1", [world.image()])
+    world.subscribe()
+    octets = world.message("2", [world.image()])
+    world.serve(octets.replace(b'"hv:version": "2"', b'"hv:version": "3"'))
+    assert _refused(world) == "digest_mismatch"
+
+
+def test_a_web_page_is_not_a_list(world: World) -> None:
+    world.publish("1", [world.image()])
+    world.subscribe()
+    world.serve(b"<html><body>Welcome</body></html>\n")
+    assert _refused(world).startswith("mime_")
+
+
+def test_a_list_of_another_identifier_is_refused(world: World) -> None:
+    world.publish("1", [world.image()])
+    world.subscribe()
+    world.serve(world.message("2", [], identifier=OTHER_LIST))
+    assert _refused(world) == "identifier_mismatch"
+
+
+def test_another_signer_is_refused(world: World) -> None:
+    world.publish("1", [world.image()])
+    world.subscribe()
+    world.publish("2", [], signer=world.pki.issue("Mallory"))
+    assert _refused(world) == "not_authorised"
+
+
+def test_an_expired_list_is_refused(world: World) -> None:
+    world.publish("1", [world.image()])
+    world.subscribe()
+    world.publish("2", [], days=-0.01)
+    assert _refused(world) == "list_expired"
+
+
+def test_a_list_that_is_gone_changes_nothing(world: World) -> None:
+    world.publish("1", [world.image()])
+    world.subscribe()
+    (world.web / LIST).unlink()
+    assert _refused(world) == "not_found"
+
+
+def test_a_refusal_is_journaled_once(world: World) -> None:
+    older = world.publish("1", [world.image()])
+    world.subscribe()
+    world.publish("2", [world.image()])
+    world.refresh()
+    world.serve(older)
+    world.refresh()
+    journal = (world.state / "journal.jsonl").read_bytes()
+    assert journal.count(b'"event":"refused"') == 1
+    world.refresh()
+    assert (world.state / "journal.jsonl").read_bytes() == journal
+
+
+@pytest.mark.parametrize("served", [None, b"<html></html>"])
+def test_a_subscription_without_an_acceptable_list_is_not_made(world: World, served: bytes | None) -> None:
+    if served is not None:
+        world.serve(served)
+    with pytest.raises(VmimagesError):
+        world.subscribe()
+    assert world.rows()["lists"] == []
+
+
+def test_a_second_address_for_a_subscribed_list_is_a_clash(world: World) -> None:
+    octets = world.publish("1", [world.image()])
+    world.subscribe()
+    (world.web / "mirror").write_bytes(octets)
+    for identifier in (LIST, None):
+        with pytest.raises(VmimagesError) as found:
+            world.subscribe(identifier, uri=f"{world.base}/mirror")
+        assert found.value.code == "subscription_clash"
+    moved = world.subscribe(LIST, uri=f"{world.base}/mirror", move=True)
+    assert moved.before["uri"] != moved.after["uri"]
+
+
+def test_an_endorser_can_be_removed_while_the_server_is_down(world: World) -> None:
+    world.publish("1", [world.image()])
+    world.subscribe(new_images="cache")
+    world.sync()
+    assert world.verdict()["allowed"]
+    (world.web / LIST).unlink()
+    successor = world.pki.issue("Sue Successor")
+    outcome = world.subscribe(new_images="cache", endorsers=[{"dn": successor.dn, "ca": successor.ca}])
+    assert outcome.changed
+    assert "not_found" in outcome.warnings[0]
+    assert world.verdict()["code"] == "not_authorised"
+
+
+def test_an_image_uuid_belongs_to_the_list_that_had_it_first(world: World) -> None:
+    world.publish("1", [world.image()])
+    world.subscribe(new_images="cache")
+    world.publish("1", [world.image(), world.image(IMAGE_2)], identifier=OTHER_LIST)
+    outcome = world.subscribe(OTHER_LIST, new_images="cache")
+    assert IMAGE in outcome.warnings[0]
+    world.sync()
+    assert world.verdict(IMAGE)["allowed"]
+    assert world.verdict(IMAGE_2)["allowed"]
+    assert len(world.files("current")) == 2
+
+
+def test_unsubscribing_ends_the_images_and_remembers_the_version(world: World) -> None:
+    older = world.publish("1", [world.image()])
+    world.subscribe(new_images="cache")
+    world.publish("2", [world.image()])
+    world.refresh()
+    with world.open() as catalogue:
+        from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.lists.subscribe import unsubscribe
+
+        assert unsubscribe(catalogue, identifier=LIST).changed
+        assert not unsubscribe(catalogue, identifier=LIST).changed
+    assert world.verdict()["code"] == "unsubscribed"
+    world.serve(older)
+    with pytest.raises(VmimagesError) as found:
+        world.subscribe()
+    assert found.value.code == "rollback"
+
+
+def test_a_longer_lasting_signature_of_the_same_content_replaces_the_message(world: World) -> None:
+    short = world.pki.issue("Erin Endorser", 10)
+    image = world.image()
+    world.publish("1", [image], signer=short)
+    world.subscribe(new_images="cache")
+    world.publish("1", [image])
+    assert world.refresh().data["lists"][0]["status"] == "renewed"
+    world.now += timedelta(days=11)
+    world.sync()
+    assert world.verdict()["allowed"]
+
+
+BAD: dict[str, dict[str, t.Any]] = {
+    "uri": {"uri": "gopher://example.org/list"},
+    "identifier": {"identifier": "not-a-uuid"},
+    "endorsers": {"endorsers": []},
+    "endorsers[0].dn": {"endorsers": [{"dn": "CN=x", "ca": "/CN=y"}]},
+    "new_images": {"new_images": "maybe"},
+    "max_list_age": {"max_list_age": "soon"},
+}
+
+
+@pytest.mark.parametrize("option", BAD)
+def test_a_senseless_option_is_named(world: World, option: str) -> None:
+    with pytest.raises(VmimagesError) as found:
+        world.wanted(**{"identifier": LIST, **BAD[option]})
+    assert found.value.code == "subscription_invalid"
+    assert found.value.detail.startswith(f"{option}:")
