@@ -42,7 +42,7 @@ collection: .venv/.runtime
 
 demo: collection
 	@rm -f $(REPORT)
-	@$(ANSIBLE) $(BIN)/ansible-playbook -i localhost, hepix.vmimages.demo -e '{"hepix_vmimages_demo_report": "$(CURDIR)/$(REPORT)"}'
+	@$(ANSIBLE) $(BIN)/ansible-playbook hepix.vmimages.demo -e '{"hepix_vmimages_demo_report": "$(CURDIR)/$(REPORT)"}'
 	@cat $(REPORT)
 
 test: .venv/.tests collection
