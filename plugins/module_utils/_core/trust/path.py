@@ -89,13 +89,17 @@ def _build(
     from cryptography.x509 import verification
 
     either = verification.Criticality.AGNOSTIC
-    # Certificate policies are accepted as RFC 5280, 6.1 does it with the initial set any-policy; what would restrict
-    # them (policyConstraints, inhibitAnyPolicy) is critical, hence refused by the library.
+    # Certificate policies are accepted as RFC 5280, 6.1 does it with the initial set any-policy. Nobody here processes
+    # what restricts them, so it is refused, critical or not.
     ca_policy = (
         verification.ExtensionPolicy.permit_all()
         .require_present(x509.BasicConstraints, either, None)
         .may_be_present(x509.KeyUsage, either, _may_sign_certificates)
         .may_be_present(x509.CertificatePolicies, either, None)
+        .require_not_present(x509.PolicyConstraints)
+        .require_not_present(x509.InhibitAnyPolicy)
+        # The library passes over what it cannot process in one that is not critical.
+        .may_be_present(x509.NameConstraints, verification.Criticality.CRITICAL, None)
     )
     ee_policy = verification.ExtensionPolicy.permit_all().may_be_present(x509.CertificatePolicies, either, None)
     verifier = (

@@ -11,9 +11,10 @@ import shutil
 import typing as t
 
 import pytest
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust import anchors
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust import anchors
 
 CORPUS = pathlib.Path(__file__).parent / "corpus"
 

@@ -9,6 +9,7 @@ import pathlib
 import typing as t
 
 import pytest
+
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import TrustError
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.imagelist.check import check_list
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.verify import verify_message
