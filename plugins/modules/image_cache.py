@@ -164,15 +164,37 @@ downloaded:
     version:
       description: The version of the image.
       type: str
+      returned: unless the file was purged
       sample: '2'
     size:
       description: The size of the file in octets.
       type: int
+      returned: unless the file was purged
       sample: 2147483648
     name:
       description: The name of the file in the cache.
       type: str
       sample: 2b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1_2_9b71d224bd62f378
+    path:
+      description: The file.
+      type: str
+      returned: for files that were downloaded, read or restored
+      sample: /var/lib/hepix-vmimages/cache/current/2b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1_2_9b71d224bd62f378
+    octets:
+      description: How many octets were received.
+      type: int
+      returned: for files that were downloaded, read or restored
+      sample: 2147483648
+    seconds:
+      description: How long it took.
+      type: float
+      returned: for files that were downloaded, read or restored
+      sample: 5.41
+    code:
+      description: Why the file was moved, or why it was no longer wanted.
+      type: str
+      returned: for files that were moved or skipped
+      sample: withdrawn
 moved:
   description: The images whose files went into C(cache/expired), each with the C(code) that says why.
   type: list
@@ -244,31 +266,52 @@ actions:
   contains:
     action:
       description:
-        - V(accept) for a list; V(download), V(expire), V(restore), V(read) or V(purge) for an image's file.
+        - V(accept) for a list; V(download), V(expire), V(restore), V(read) or V(purge) for the file of an image.
       type: str
       sample: download
+    image:
+      description: The UUID of the image.
+      type: str
+      returned: for the file of an image
+      sample: 2b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1
     list:
       description: The UUID of the list.
       type: str
       sample: 5d4ce0b3-4fb5-4bd0-9b0f-6c1ea2a57ee3
-    image:
-      description: The UUID of the image.
+    version:
+      description: The version of the list, or of the image.
       type: str
-      returned: for a file
-      sample: 2b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1
+      returned: unless a file is purged
+      sample: '2'
+    size:
+      description: The size of the file in octets.
+      type: int
+      returned: for the file of an image
+      sample: 2147483648
     name:
       description: The name of the file in the cache.
       type: str
-      returned: for a file
+      returned: for the file of an image
       sample: 2b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1_2_9b71d224bd62f378
-    version:
-      description: The version of the list or of the image.
+    path:
+      description: The file.
       type: str
-      sample: '2'
+      returned: for files that were downloaded, read or restored
+      sample: /var/lib/hepix-vmimages/cache/current/2b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1_2_9b71d224bd62f378
+    octets:
+      description: How many octets were received.
+      type: int
+      returned: for files that were downloaded, read or restored
+      sample: 2147483648
+    seconds:
+      description: How long it took.
+      type: float
+      returned: for files that were downloaded, read or restored
+      sample: 5.41
     code:
-      description: Why an image's file is moved.
+      description: Why the file was moved, or why it was no longer wanted.
       type: str
-      returned: for V(expire)
+      returned: for files that are moved
       sample: withdrawn
 code:
   description: The stable code of the refusal.

@@ -39,8 +39,9 @@ attributes:
   idempotent:
     support: partial
     details:
-      - A list is signed again when its content has changed, and when less than O(renew_before) is left until it
-        expires. Otherwise nothing is changed.
+      - A list is signed again when its content has changed, when less than O(renew_before) is left until it or the
+        certificate of its signer expires, and when its expiry is later than O(lifetime) allows. Otherwise nothing is
+        changed.
       - A file named by O(images[].path) is read again only when its size or its times have changed since it was read
         last.
 options:
@@ -53,17 +54,14 @@ options:
     description:
       - The title of the list (C(dc:title)).
     type: str
-    required: true
   description:
     description:
       - What the list is for (C(dc:description)).
     type: str
-    required: true
   source:
     description:
       - Who publishes the list, for example the domain name of the institute (C(dc:source)).
     type: str
-    required: true
   uri:
     description:
       - The address at which sites fetch the list (C(hv:uri)).
@@ -92,7 +90,7 @@ options:
     suboptions:
       name:
         description:
-          - The endorser's name (C(dc:creator)). When left out, it is the common name of the certificate.
+          - The endorser's name (C(dc:creator)). When left out, it is the one in the certificate.
         type: str
       email:
         description:
@@ -107,6 +105,8 @@ options:
   images:
     description:
       - The images that the list endorses.
+      - With O(purge_images=false), what is left out of an image stays as it is published. Otherwise it is empty, or the
+        default that the option names.
     type: list
     elements: dict
     default: []
@@ -119,12 +119,14 @@ options:
       path:
         description:
           - The image's file on this host. Its size and digest are read from it.
-          - Give either this option, or O(images[].size) and O(images[].sha512).
+          - Either this option is needed, or O(images[].size) and O(images[].sha512). When all of them are given, they
+            must agree.
         type: path
       uri:
         description:
           - The address at which sites fetch the image (C(hv:uri)).
           - It may hold the placeholders C({identifier}), C({version}) and C({sha512}).
+          - It is needed for a new image.
         type: str
       size:
         description:
@@ -144,11 +146,11 @@ options:
         type: str
       arch:
         description:
-          - The architecture (C(sl:arch)).
+          - The architecture (C(sl:arch)). For a new image it defaults to V(x86_64).
         type: str
       os:
         description:
-          - The operating system (C(sl:os)).
+          - The operating system (C(sl:os)). For a new image it defaults to V(Linux).
         type: str
       osversion:
         description:
@@ -156,7 +158,8 @@ options:
         type: str
       hypervisor:
         description:
-          - The hypervisors that the image runs on, separated by commas (C(hv:hypervisor)).
+          - The hypervisors that the image runs on, separated by commas (C(hv:hypervisor)). For a new image it
+            defaults to V(kvm).
         type: str
       format:
         description:
@@ -170,7 +173,7 @@ options:
       version:
         description:
           - The version of the image (C(hv:version)).
-          - When left out, the published version is raised by one where the image's file has changed.
+          - When left out, it is V(1) for a new image, and is raised by one where the image's file has changed.
         type: str
       expires:
         description:
@@ -278,9 +281,6 @@ EXAMPLES = r"""
 - name: Update one image of a list and leave the others as they are
   hepix.vmimages.imagelist_publish:
     identifier: 5d4ce0b3-4fb5-4bd0-9b0f-6c1ea2a57ee3
-    title: Worker nodes
-    description: Worker node images of the example site.
-    source: example.org
     uri: https://images.example.org/worker-nodes.list
     purge_images: false
     images:
@@ -357,11 +357,33 @@ images:
       description: The SHA-512 digest of the image's file, in hexadecimal digits.
       type: str
       sample: 9b71d2...
+signer:
+  description: Who signs the list.
+  type: dict
+  returned: success
+  contains:
+    dn:
+      description: The name of the signer in the slash form.
+      type: str
+      sample: /DC=org/DC=example-grid/CN=Erin Endorser
+    ca:
+      description: The name of the issuer in the slash form.
+      type: str
+      sample: /DC=org/DC=example-grid/CN=Example Grid Classic CA
+    not_after:
+      description: When the certificate expires.
+      type: str
+      sample: '2027-11-20T09:00:00Z'
 message_path:
-  description: The signed message of the current version in O(history_dir), V(null) while there is none.
+  description: The signed message in O(history_dir); in check mode where it would be kept.
   type: str
   returned: success
   sample: /home/endorser/.local/share/hepix-vmimages/5d4ce0b3-4fb5-4bd0-9b0f-6c1ea2a57ee3/3.smime
+octets_read:
+  description: How many octets of image files were read to derive their digests.
+  type: int
+  returned: success
+  sample: 0
 actions:
   description: What was done, or in check mode would be done, in this order.
   type: list
@@ -369,13 +391,45 @@ actions:
   returned: success
   contains:
     action:
-      description: What kind of action it is, for example V(sign) or V(upload).
+      description:
+        - V(sign) a new message, V(upload) a file, V(adopt) a list that was published without O(history_dir), or
+          V(complete) a publication that was interrupted.
       type: str
       sample: upload
-  sample:
-    - action: sign
-      identifier: 5d4ce0b3-4fb5-4bd0-9b0f-6c1ea2a57ee3
-      version: '3'
+    identifier:
+      description: The UUID of the list, or of the image that is uploaded.
+      type: str
+      sample: 2b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1
+    version:
+      description: The version of the list, or of the image that is uploaded.
+      type: str
+      sample: '3'
+    reason:
+      description:
+        - Why a message is signed - V(first), V(content), V(expiry), V(certificate), V(lifetime) or V(version).
+      type: str
+      returned: when the action is V(sign)
+      sample: content
+    what:
+      description: Whether the V(list) or an V(image) is uploaded.
+      type: str
+      returned: when the action is V(upload)
+      sample: image
+    uri:
+      description: The address of the uploaded file.
+      type: str
+      returned: when the action is V(upload)
+      sample: https://images.example.org/2b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1/2.qcow2
+    target:
+      description: Where the file is written to.
+      type: str
+      returned: when the action is V(upload)
+      sample: /srv/www/images/2b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1/2.qcow2
+    size:
+      description: The size of the uploaded file in octets.
+      type: int
+      returned: when the action is V(upload)
+      sample: 2147483648
 code:
   description: The stable code of the refusal.
   type: str
@@ -430,24 +484,16 @@ UPLOAD = {
 
 ARGUMENTS = {
     "identifier": {"type": "str", "required": True},
-    "title": {"type": "str", "required": True},
-    "description": {"type": "str", "required": True},
-    "source": {"type": "str", "required": True},
+    "title": {"type": "str"},
+    "description": {"type": "str"},
+    "source": {"type": "str"},
     "uri": {"type": "str", "required": True},
     "lifetime": {"type": "str", "default": "28d"},
     "renew_before": {"type": "str", "default": "7d"},
     "version": {"type": "str"},
     "endorser": {"type": "dict", "options": {"name": {"type": "str"}, "email": {"type": "str"}}},
     "metadata": {"type": "dict", "default": {}},
-    "images": {
-        "type": "list",
-        "elements": "dict",
-        "default": [],
-        "options": IMAGE,
-        "mutually_exclusive": [("path", "size"), ("path", "sha512")],
-        "required_one_of": [("path", "sha512")],
-        "required_together": [("size", "sha512")],
-    },
+    "images": {"type": "list", "elements": "dict", "default": [], "options": IMAGE},
     "purge_images": {"type": "bool", "default": True},
     "certificate": {"type": "path", "required": True},
     "private_key": {"type": "path", "required": True, "no_log": False},

@@ -21,7 +21,7 @@ import typing as t
 
 from .command.output import emit_defect, emit_error
 from .command.parser import parse
-from .errors import SiteError, VmimagesError
+from .errors import VmimagesError
 
 if t.TYPE_CHECKING:
     import argparse
@@ -41,10 +41,6 @@ def main(arguments: t.Sequence[str] | None = None) -> int:
         return code
     except VmimagesError as error:
         emit_error(error, as_json=options.json)
-        return REFUSED
-    except ImportError as error:
-        lack = SiteError("library_missing", f"The interpreter {sys.executable} lacks {error.name or error}.")
-        emit_error(lack, as_json=options.json)
         return REFUSED
     except BrokenPipeError:
         # The reader has gone (`vmimages status | head`); what Python flushes at its end must not complain either.

@@ -1,0 +1,87 @@
+# Copyright: the hepix.vmimages contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reading somebody's list: verified, or said not to be."""
+
+from __future__ import annotations
+
+import typing as t
+
+IMAGE = "2b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1"
+LIST = "5d4ce0b3-4fb5-4bd0-9b0f-6c1ea2a57ee3"
+
+
+def reading(bench: t.Any, **more: t.Any) -> dict[str, t.Any]:
+    source = {} if "uri" in more else {"src": str(bench.message)}
+    return {**source, **bench.trust, **more}
+
+
+def test_a_file_is_verified_and_told(bench: t.Any) -> None:
+    bench.publish(bench.image(format="raw", metadata={"ad:mpuri": "https://example.org/worker"}))
+    result = bench.done("imagelist_info", reading(bench))
+    assert result["verified"] is True and result["changed"] is False
+    assert result["list"]["identifier"] == LIST
+    assert result["signer"]["dn"] == bench.pki.endorser.dn
+    assert len(result["crls"]) == 2
+    image = result["images"][0]
+    assert (image["identifier"], image["title"], image["format"]) == (IMAGE, "worker", "raw")
+    assert image["raw"]["ad:mpuri"] == "https://example.org/worker"
+    assert result["good_until"] <= result["list"]["expires"]
+
+
+def test_an_address_is_fetched(bench: t.Any) -> None:
+    bench.publish()
+    result = bench.done("imagelist_info", reading(bench, uri=bench.uri, ca_path=str(bench.pki.tls / "ca.pem")))
+    assert result["list"]["identifier"] == LIST
+
+
+def test_an_unknown_web_server_is_refused(bench: t.Any) -> None:
+    bench.publish()
+    assert bench.run("imagelist_info", reading(bench, uri=bench.uri))["code"] == "tls_failed"
+
+
+def test_what_is_not_verified_is_said_not_to_be(bench: t.Any) -> None:
+    bench.publish()
+    result = bench.done("imagelist_info", reading(bench, verify=False, anchors="/nowhere"))
+    assert result["verified"] is False
+    assert (result["signer"], result["crls"], result["good_until"]) == (None, [], None)
+    assert result["images"][0]["identifier"] == IMAGE
+
+
+def test_a_tampered_list_is_refused(bench: t.Any) -> None:
+    bench.publish()
+    bench.message.write_bytes(bench.message.read_bytes().replace(b"Worker nodes", b"Wonder nodes"))
+    assert bench.run("imagelist_info", reading(bench))["code"] == "digest_mismatch"
+
+
+def test_the_signer_may_be_demanded(bench: t.Any) -> None:
+    bench.publish()
+    endorser = {"dn": bench.pki.endorser.dn, "ca": bench.pki.endorser.ca}
+    assert bench.done("imagelist_info", reading(bench, endorsers=[endorser]))["verified"] is True
+    other = {**endorser, "dn": "/DC=org/DC=example-grid/OU=users/CN=Somebody Else"}
+    assert bench.run("imagelist_info", reading(bench, endorsers=[other]))["code"] == "not_authorised"
+
+
+def test_who_signed_cannot_be_demanded_of_an_unverified_list(bench: t.Any) -> None:
+    bench.publish()
+    result = bench.run("imagelist_info", reading(bench, verify=False, endorsers=[]))
+    assert result["code"] == "option_invalid"
+
+
+def test_the_identifier_may_be_demanded(bench: t.Any) -> None:
+    bench.publish()
+    for verify in (True, False):
+        assert bench.done("imagelist_info", reading(bench, identifier=LIST.upper(), verify=verify))
+        assert bench.run("imagelist_info", reading(bench, identifier=IMAGE, verify=verify))["code"] == (
+            "identifier_mismatch"
+        )
+
+
+def test_a_missing_file_is_one_sentence(bench: t.Any) -> None:
+    result = bench.run("imagelist_info", {"src": "/nowhere/images.list", **bench.trust})
+    assert result["code"] == "not_found"
+    assert "/nowhere/images.list" in result["msg"]
+
+
+def test_one_source_is_needed(bench: t.Any) -> None:
+    assert bench.run("imagelist_info", bench.trust).failed
+    assert bench.run("imagelist_info", {"src": "/x", "uri": "https://x/", **bench.trust}).failed
