@@ -354,7 +354,7 @@ def declare(module: AnsibleModule) -> Outcome:
     options, check = module.params, module.check_mode
     present = options["state"] == "present"
     max_age = duration(options, "max_age")
-    with Catalogue.open(options["state_dir"], index_path=options["index"], create=present) as catalogue:
+    with Catalogue.open(options["state_dir"], index_path=options["index"], create=present, dry=check) as catalogue:
         if not present:
             return unsubscribe(catalogue, identifier=options["identifier"], uri=options["uri"], check=check)
         return subscribe(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import tempfile
 import typing as t
 from dataclasses import dataclass
 from datetime import datetime
@@ -38,16 +39,22 @@ class Catalogue:
         *,
         index_path: str | Path | None = None,
         create: bool = False,
+        dry: bool = False,
         clock: t.Callable[[], datetime] = utc_now,
         actor: str | None = None,
     ) -> t.Iterator[Catalogue]:
         """Open the state directory at `path` as its owner.
 
-        Refuses with ``state_missing`` (unless `create`), ``state_owner``, ``state_newer``, ``journal_damaged``.
+        With `create` it is made if need be; with `dry` as well, the catalogue of a site that begins is made in a place
+        of its own that is gone at the end, so that a plan can be told and nothing is left. Refuses with
+        ``state_missing`` (unless `create`), ``state_owner``, ``state_newer``, ``journal_damaged``.
         """
         state = StateDirectory.at(path, index=index_path)
         acting = actor or user_name()
-        with as_owner(state.path):
+        with contextlib.ExitStack() as stack:
+            if create and dry and not state.exists():
+                state = StateDirectory.at(stack.enter_context(tempfile.TemporaryDirectory(prefix="vmimages-")))
+            stack.enter_context(as_owner(state.path))
             state.prepare(create=create)
             catalogue = cls(state, index.connect(state.index), clock, acting)
             try:

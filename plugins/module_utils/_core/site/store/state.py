@@ -62,10 +62,14 @@ class StateDirectory:
         """Images that lost their endorsement or their approval, kept for a while."""
         return self.path / "cache" / "expired"
 
+    def exists(self) -> bool:
+        """Whether a site's state is here; ``not_readable`` where that cannot be seen."""
+        return _stat(self.journal) is not None
+
     def prepare(self, *, create: bool) -> None:
         """Make the directories (`create`), or refuse with ``state_missing`` when there is no state here."""
         if not create:
-            if not self.journal.exists():
+            if not self.exists():
                 raise SiteError("state_missing", f"There is no site state at {self.path}.", path=str(self.path))
             return
         try:
@@ -81,16 +85,13 @@ class StateDirectory:
 
 @contextlib.contextmanager
 def as_owner(path: Path) -> t.Iterator[None]:
-    """Run the body as the owner of `path` (or of its nearest existing parent, when that is ours to create in).
+    """Run the body as the owner of `path`; where there is no `path`, as the present user.
 
     root takes on the owner's identity, so that no file appears that the service user cannot write; any other
     user than the owner is refused with ``state_owner``.
     """
-    if not path.exists():
-        yield
-        return
-    owner = path.stat()
-    if owner.st_uid == os.geteuid():
+    owner = _stat(path)
+    if owner is None or owner.st_uid == os.geteuid():
         yield
         return
     if os.geteuid() != 0:
@@ -110,6 +111,15 @@ def as_owner(path: Path) -> t.Iterator[None]:
         os.seteuid(0)
         os.setegid(group)
         os.setgroups(groups)
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise SiteError("not_readable", f"{path} cannot be looked at: {error.strerror}.", path=str(path)) from error
 
 
 @contextlib.contextmanager

@@ -126,7 +126,7 @@ class World:
         """Subscribe (a clock that stands still needs ``always``)."""
         check, move = options.pop("check", False), options.pop("move", False)
         wanted = self.wanted(identifier, **options)
-        with self.open() as catalogue:
+        with self.open(dry=check) as catalogue:
             return subscribe.subscribe(catalogue, wanted, refresh=refresh, check=check, move=move)
 
     def refresh(self, **options: t.Any) -> Outcome:

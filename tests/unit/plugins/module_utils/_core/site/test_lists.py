@@ -34,7 +34,7 @@ def test_check_mode_tells_and_writes_nothing(world: World) -> None:
     outcome = world.subscribe(check=True)
     assert outcome.changed
     assert outcome.after["version"] == "1"
-    assert not (world.state / "journal.jsonl").exists()
+    assert not world.state.exists()
 
 
 def test_the_same_again_changes_nothing(world: World) -> None:
