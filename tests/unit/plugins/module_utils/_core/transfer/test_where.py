@@ -225,10 +225,10 @@ def test_the_deadline_holds_in_the_tls_handshake(raw: t.Any, drip: t.Any, tls_po
     def script(connection: socket.socket) -> None:
         drip(connection, [b"\x16\x03\x03\x40\x00"] + [b"\x02"] * 1000)
 
-    policy = dataclasses.replace(tls_policy.trusting("https://127.0.0.1/"), message_timeout=0.4)
+    policy = dataclasses.replace(tls_policy.trusting("https://127.0.0.1/"), message_timeout=0.3)
     error = refusal(raw(script).uri(scheme="https"), policy)
     assert error.code == "timeout"
-    assert "longer than 0.4 seconds" in error.detail
+    assert "longer than 0.3 seconds" in error.detail
 
 
 def test_a_cut_under_tls_is_a_timeout_not_an_end(
