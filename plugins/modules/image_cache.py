@@ -333,7 +333,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.arguments import CATALOGUE, duration
+from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.arguments import CATALOGUE, optional_duration
 from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.dependencies import CRYPTOGRAPHY, REQUESTS
 from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.running import run
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.outcome import Outcome
@@ -355,7 +355,7 @@ ARGUMENTS = {
 def bring_up_to_date(module: AnsibleModule) -> Outcome:
     """Refresh the lists where asked for, then make the cache what they and the decisions say."""
     options, check = module.params, module.check_mode
-    purge_expired = duration(options, "purge_expired")
+    purge_expired = optional_duration(options, "purge_expired")
     with Catalogue.open(options["state_dir"], index_path=options["index"]) as catalogue:
         refreshed = refresh(catalogue, lists=options["lists"], check=check) if options["refresh"] else Outcome(False)
         synced = sync(

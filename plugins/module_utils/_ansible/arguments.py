@@ -35,15 +35,17 @@ ENDORSERS: t.Final[dict[str, t.Any]] = {
 }
 
 
-def duration(params: t.Mapping[str, t.Any], option: str) -> timedelta | None:
-    """The option's time span, None when it is not given; raises SiteError option_invalid."""
-    text = params[option]
-    if text is None:
-        return None
+def duration(params: t.Mapping[str, t.Any], option: str) -> timedelta:
+    """The time span of an option that has a default; raises SiteError option_invalid."""
     try:
-        return parse_duration(text)
+        return parse_duration(params[option])
     except ValueError as error:
         raise SiteError("option_invalid", f"{option}: {error}.", option=option) from None
+
+
+def optional_duration(params: t.Mapping[str, t.Any], option: str) -> timedelta | None:
+    """The option's time span, None when it is not given; raises SiteError option_invalid."""
+    return None if params[option] is None else duration(params, option)
 
 
 def timestamp(params: t.Mapping[str, t.Any], option: str) -> datetime | None:

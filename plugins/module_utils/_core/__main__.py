@@ -69,4 +69,4 @@ def _command(name: str) -> t.Callable[[argparse.Namespace], int]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

@@ -15,6 +15,7 @@ from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.arguments 
     CATALOGUE,
     TRUST,
     duration,
+    optional_duration,
     timestamp,
 )
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import SiteError
@@ -32,7 +33,8 @@ def test_the_spec_mirrors_its_fragment(spec: t.Any, fragment: t.Any) -> None:
 
 def test_a_duration_is_read_and_may_be_left_out() -> None:
     assert duration({"max_age": "2h"}, "max_age") == timedelta(hours=2)
-    assert duration({"max_age": None}, "max_age") is None
+    assert optional_duration({"max_age": "2h"}, "max_age") == timedelta(hours=2)
+    assert optional_duration({"max_age": None}, "max_age") is None
 
 
 def test_a_time_is_read_and_may_be_left_out() -> None:
