@@ -51,17 +51,24 @@ class FileBook:
 
     def digest(self, path: Path) -> Digest:
         """The digest of one file; no octet is read when its stamp is the known one. Errors as in `digests`."""
-        with storage_errors(path, reading=True):
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        try:
-            return self._digest(fd, path)
-        finally:
-            os.close(fd)
+        key, stamp = str(path.absolute()), _stamp_of(path)
+        known = self._known.get(key)
+        if known is not None and known[0] == stamp:
+            return Digest(size=stamp[0], sha512=known[1])
+        # A change that begins after this moment shows in the stamp.
+        time.sleep(max(0, min(_TICK_NS, stamp[2] + _TICK_NS - time.time_ns())) / 1e9)
+        digest = digest_file(path)
+        with self._counting:
+            self.read += digest.size
+        if _stamp_of(path) != stamp:
+            raise PublishError("not_readable", f"The file {path} changed while it was read.", path=str(path))
+        self._known[key] = (stamp, digest.sha512)
+        self._changed = True
+        return digest
 
     def remember(self, path: Path, digest: Digest) -> None:
         """Take this digest for the file as it is now: for one that we have just written ourselves."""
-        with storage_errors(path, reading=True):
-            stamp = _stamp(path.stat())
+        stamp = _stamp_of(path)
         if stamp[0] == digest.size:
             self._known[str(path.absolute())] = (stamp, digest.sha512)
             self._changed = True
@@ -73,22 +80,6 @@ class FileBook:
         known = {path: [*stamp, sha512] for path, (stamp, sha512) in self._known.items() if Path(path).exists()}
         write_atomic(self._path, json.dumps(known, indent=1, sort_keys=True).encode(), 0o600)
         self._changed = False
-
-    def _digest(self, fd: int, path: Path) -> Digest:
-        key, stamp = str(path.absolute()), _stamp(os.fstat(fd))
-        known = self._known.get(key)
-        if known is not None and known[0] == stamp:
-            return Digest(size=stamp[0], sha512=known[1])
-        # A change that begins after this moment shows in the stamp.
-        time.sleep(max(0, min(_TICK_NS, stamp[2] + _TICK_NS - time.time_ns())) / 1e9)
-        digest = digest_file(fd)
-        with self._counting:
-            self.read += digest.size
-        if _stamp(os.fstat(fd)) != stamp:
-            raise PublishError("not_readable", f"The file {path} changed while it was read.", path=str(path))
-        self._known[key] = (stamp, digest.sha512)
-        self._changed = True
-        return digest
 
 
 def in_parallel(work: t.Callable[[_T], _R], items: t.Sequence[_T]) -> list[_R]:
@@ -104,7 +95,9 @@ def in_parallel(work: t.Callable[[_T], _R], items: t.Sequence[_T]) -> list[_R]:
                 future.cancel()
 
 
-def _stamp(status: os.stat_result) -> Stamp:
+def _stamp_of(path: Path) -> Stamp:
+    with storage_errors(path, reading=True):
+        status = path.stat()
     return (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev)
 
 

@@ -52,7 +52,7 @@ _IMAGE_KEYS: t.Final = frozenset(
 
 _PLACEHOLDER: t.Final = re.compile(r"\{([^{}]*)\}")
 _PLACEHOLDERS: t.Final = frozenset({"identifier", "version", "sha512"})
-_URI: t.Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[!-~]+")
+_URI: t.Final = re.compile(r"""[A-Za-z][A-Za-z0-9+.-]*:[^\x00-\x20"<>\\^`{|}\x7f-\U0010ffff]+""")
 _PASSWORD: t.Final = re.compile(r"[^/]+://[^/?#@]*:[^/?#]*@")
 _SHA512: t.Final = re.compile(r"[0-9a-f]{128}")
 _FORMAT: t.Final = re.compile(r"(raw|qcow2|vmdk|vdi|ova|vhd|vpc|tar)(\.(gz|bz2|xz|zst))?", re.IGNORECASE)
