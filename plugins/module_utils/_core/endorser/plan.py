@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from ..errors import PublishError
 from ..imagelist.check import content_digest
 from ..imagelist.model import IMAGE, IMAGES
 from ..imagelist.reader import read_list
@@ -93,9 +94,9 @@ def make_plan(spec: PublishSpec, credentials: Credentials, history: History, boo
             sources=sources,
         )
         record = signed.record
-    entry = record.current
-    assert entry is not None and (signed is not None or base is not None)
-    raw = decision.raw if decision is not None else base.content.raw if base is not None else {}
+    entry, raw = record.current, decision.raw if decision is not None else _raw(base)
+    if entry is None:
+        raise PublishError("internal_error", "Nothing is published, and nothing was to be signed.")
     images, listing = _uploads(published, spec, raw, sources, signed, entry, history, book)
     return Plan(
         base=base,
@@ -128,6 +129,10 @@ def _published(spec: PublishSpec, history: History, signer: Signer, now: datetim
         return _Published(place, found, record, base, None, adoption.warning)
     kept = _keep(history, record, adoption.base, found, signer, now, state=PUBLISHED, sources={})
     return _Published(place, found, kept.record, adoption.base, kept, None)
+
+
+def _raw(base: t.Optional[Base]) -> t.Mapping[str, t.Any]:
+    return {} if base is None else base.content.raw
 
 
 def _read_base(history: History, record: Record) -> t.Optional[Base]:

@@ -43,13 +43,9 @@ class Upload:
 
     def action(self) -> dict[str, t.Any]:
         """For `Outcome.actions`."""
-        return {
-            "action": "upload",
-            **self.describes,
-            "uri": self.place.uri,
-            "target": self.place.target,
-            "size": self.digest.size,
-        }
+        action = {"action": "upload", **self.describes, "uri": self.place.uri, "target": self.place.target}
+        # A message's size is that of its signature too: no plan could foretell it.
+        return action if isinstance(self.payload, bytes) else {**action, "size": self.digest.size}
 
 
 def find_place(uri: str, rules: t.Sequence[UploadRule]) -> Place:

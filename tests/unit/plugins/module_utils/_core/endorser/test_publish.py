@@ -65,7 +65,10 @@ def test_a_second_run_signs_nothing_and_reads_no_image(bench: t.Any) -> None:
 
 
 @pytest.mark.parametrize("again", [False, True])
-def test_check_mode_foretells_and_writes_nothing(bench: t.Any, again: bool) -> None:
+@pytest.mark.parametrize("key", ["rsa", "p256"])
+def test_check_mode_foretells_and_writes_nothing(bench: t.Any, again: bool, key: str) -> None:
+    issued = bench.pki.issue("Erin Endorser", key=key, directory=key)
+    bench.options.update(certificate=str(issued.certificate_path), private_key=str(issued.key_path))
     changes: dict[str, t.Any] = {}
     if again:
         bench.run()
