@@ -1,14 +1,16 @@
 # Copyright: the hepix.vmimages contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""``vmimages verdict``: the gate before a machine starts. It reads the snapshot only, and needs no library."""
+"""``vmimages verdict``: the gate before a machine starts. It needs no library while the certification path stands."""
 
 from __future__ import annotations
 
 import typing as t
 from datetime import timedelta
 
-from ..errors import REMEDIES
+from ..errors import REMEDIES, SiteError
+from ..site import queries
 from ..site.judgement import snapshot
+from ..site.store.catalogue import Catalogue
 from ..site.store.state import StateDirectory
 from ..times import utc_now
 from .output import emit, emit_json, printable
@@ -19,8 +21,7 @@ if t.TYPE_CHECKING:
 
 def verdict(options: argparse.Namespace) -> int:
     """0 and the path of the image if it may run; 1 and the reasons if it may not."""
-    document = snapshot.load(StateDirectory.at(options.state_dir, index=options.index))
-    image = judge(document, options.name, max_age=options.max_age)
+    image = _live(options) or _recorded(options)
     judged = image["verdict"]
     if options.json:
         emit_json(image)
@@ -33,11 +34,22 @@ def verdict(options: argparse.Namespace) -> int:
     return 0 if judged["allowed"] else 1
 
 
-def judge(document: t.Mapping[str, t.Any], name: str, *, max_age: timedelta | None) -> dict[str, t.Any]:
-    """The image with its verdict; the snapshot may be as old as `max_age`, or as its list's max_unrefreshed allows."""
-    now = utc_now()
-    image = snapshot.judge(document, name, now, max_age=max_age)
+def _live(options: argparse.Namespace) -> dict[str, t.Any] | None:
+    """The verdict of this moment, for those who may open the catalogue: its owner and root."""
+    try:
+        with Catalogue.open(options.state_dir, index_path=options.index) as catalogue:
+            return queries.judge(catalogue, options.name)
+    except SiteError as error:
+        if error.code not in ("state_owner", "not_writable"):
+            raise
+    return None
+
+
+def _recorded(options: argparse.Namespace) -> dict[str, t.Any]:
+    """The snapshot's verdict; it may be as old as ``--max-age``, and as its list's max_unrefreshed allows."""
+    document = snapshot.load(StateDirectory.at(options.state_dir, index=options.index))
+    image = snapshot.judge(document, options.name, utc_now(), max_age=options.max_age)
     limit = document["lists"].get(image["list"], {}).get("max_unrefreshed")
     if limit is None:
         return image
-    return snapshot.judge(document, name, now, max_age=timedelta(seconds=limit))
+    return snapshot.judge(document, options.name, utc_now(), max_age=timedelta(seconds=limit))
