@@ -169,7 +169,10 @@ def test_an_unstated_length_is_capped_while_it_comes(
             connection.sendall(bytes(65536))
             sent += 65536
 
-    assert refusal(raw(script).uri(), folder, policy).code == "size_mismatch"
+    seen: list[int] = []
+    error = refusal(raw(script).uri(), folder, policy, progress=lambda done, _total: seen.append(done))
+    assert error.code == "size_mismatch"
+    assert seen[-1] == len(IMAGE)
     assert sent < 20_000_000
     assert list(folder.iterdir()) == []
 

@@ -165,6 +165,25 @@ def test_the_deadline_holds_against_one_octet_at_a_time(
     assert time.monotonic() - started < 1.5
 
 
+def test_the_deadline_holds_on_a_kept_connection(raw: t.Any, read_request: t.Any, drip: t.Any, policy: Policy) -> None:
+    def script(connection: t.Any) -> None:
+        read_request(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
+        read_request(connection)
+        drip(connection, endless(b"x"))
+
+    server = raw(script)
+    impatient = dataclasses.replace(policy, message_timeout=0.3)
+    started = time.monotonic()
+    with Session(impatient) as session:
+        fetch_message(server.uri(), cap=CAP, policy=impatient, session=session)
+        with pytest.raises(TransferError) as caught:
+            fetch_message(server.uri(), cap=CAP, policy=impatient, session=session)
+    assert caught.value.code == "timeout"
+    assert server.connections == 1
+    assert time.monotonic() - started < 2
+
+
 def test_endless_interim_answers_end_at_the_deadline(raw: t.Any, read_request: t.Any, policy: Policy) -> None:
     def script(connection: t.Any) -> None:
         read_request(connection)

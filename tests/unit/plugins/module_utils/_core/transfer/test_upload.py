@@ -65,6 +65,13 @@ def test_what_was_not_announced_is_not_published(tmp_path: pathlib.Path, content
     assert [each.name for each in tmp_path.iterdir()] == ["target"]
 
 
+def test_a_wrong_size_is_not_made_good_by_the_right_digest(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(TransferError) as caught:
+        LocalUploader().put(CONTENT, str(tmp_path / "target"), size=len(CONTENT) + 1, sha512=SHA512)
+    assert caught.value.code == "upload_failed"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_reader_never_sees_a_part(tmp_path: pathlib.Path) -> None:
     target = tmp_path / "target"
     target.write_bytes(b"old")
