@@ -30,6 +30,13 @@ def emit_warnings(warnings: t.Iterable[str]) -> None:
         sys.stderr.write(f"vmimages: warning: {printable(warning)}\n")
 
 
+def emit_failures(failures: t.Iterable[tuple[str, t.Mapping[str, t.Any]]]) -> None:
+    """What failed while other things went on, on standard error: what it is, its code, what was found, what to do."""
+    for name, error in failures:
+        line = f"{name}: {error['code']}: {error['detail']} {error['remedy']}"
+        sys.stderr.write(f"vmimages: {printable(line)}\n")
+
+
 def emit_error(error: VmimagesError, *, as_json: bool) -> None:
     """A refusal: its code, what was found, and what to do."""
     if as_json:

@@ -59,10 +59,14 @@ def _sync(commands: t.Any) -> None:
 
 
 def _verdict(commands: t.Any) -> None:
-    parser = _state_command(commands, "verdict", "tell whether an image may run now, from the snapshot verdicts.json")
+    parser = _state_command(commands, "verdict", "tell whether an image may run now")
     parser.add_argument("name", metavar="UUID|TAG", help="the image")
     parser.add_argument(
-        "--max-age", metavar="AGE", type=_duration, help="refuse a snapshot older than this, such as 12h"
+        "--max-age",
+        metavar="AGE",
+        type=_duration,
+        help="refuse verdicts recorded longer ago than this, such as 12h (users who may not open the catalogue are "
+        "answered from verdicts.json)",
     )
 
 

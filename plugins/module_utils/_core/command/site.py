@@ -9,7 +9,7 @@ import typing as t
 
 from ..errors import SiteError
 from ..site.store.catalogue import Catalogue
-from .output import emit, emit_json, emit_warnings, table
+from .output import emit, emit_failures, emit_json, emit_warnings, table
 
 if t.TYPE_CHECKING:
     import argparse
@@ -32,7 +32,7 @@ def refresh(options: argparse.Namespace) -> int:
         reports = outcome.data["lists"]
         rows = [(item["identifier"], item["version"], item["status"], _code(item.get("error"))) for item in reports]
         emit(*(table(("LIST", "VERSION", "STATUS", "ERROR"), rows) or ["No list is subscribed."]))
-        emit_warnings(f"{item['uri']}: {item['error']['detail']}" for item in reports if item.get("error"))
+        emit_failures((item["uri"], item["error"]) for item in reports if item.get("error"))
     return SOME_FAILED if outcome.data["failed"] else 0
 
 
@@ -55,7 +55,9 @@ def sync(options: argparse.Namespace) -> int:
     else:
         emit_warnings(outcome.warnings)
         rows = [(item["action"], item.get("image"), item.get("version"), item.get("path")) for item in outcome.actions]
-        emit(*(table(("ACTION", "IMAGE", "VERSION", "FILE"), rows) or ["The cache is up to date."]))
+        failed = outcome.data["failed"]
+        emit(*(table(("ACTION", "IMAGE", "VERSION", "FILE"), rows) or ([] if failed else ["The cache is up to date."])))
+        emit_failures((item["image"], item["error"]) for item in failed)
     return SOME_FAILED if outcome.data["failed"] else 0
 
 
