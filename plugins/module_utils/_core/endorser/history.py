@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import PublishError
-from ..transfer.atomic import fsync_directory, storage_error, storage_errors, write_atomic
+from ..transfer.atomic import fsync_directory, storage_error, storage_errors, sweep, write_atomic
 
 PENDING: t.Final = "pending"
 PUBLISHED: t.Final = "published"
@@ -123,6 +123,8 @@ class History:
                 raise PublishError("state_busy", f"Another publication uses {self.directory}.") from None
             except OSError as exc:
                 raise storage_error(exc, self.directory) from exc
+            for place in (self.directory, messages):
+                sweep(place)
             yield
         finally:
             os.close(fd)

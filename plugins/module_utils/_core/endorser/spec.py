@@ -110,6 +110,7 @@ class PublishSpec:
         """
         lifetime = _duration(options, "lifetime", "28d")
         passphrase = _text(options, "passphrase")
+        merge = options.get("purge_images") is False
         return cls(
             identifier=_uuid(options, ""),
             uri=_check_uri(_required(options, "uri", ""), "uri"),
@@ -123,8 +124,8 @@ class PublishSpec:
             endorser_name=_text(options.get("endorser") or {}, "name", "endorser"),
             endorser_email=_text(options.get("endorser") or {}, "email", "endorser"),
             keys={**_texts(options, LIST_TEXTS, ""), **read_metadata(options.get("metadata"), "metadata", _LIST_KEYS)},
-            images=_images(options),
-            purge_images=options.get("purge_images") is not False,
+            images=_images(options, merge=merge),
+            purge_images=not merge,
             passphrase=passphrase.encode() if passphrase is not None else None,
             passphrase_file=_optional_path(options, "passphrase_file"),
             chain=tuple(Path(item) for item in options.get("chain") or ()),
@@ -144,7 +145,7 @@ def expand_uri(template: str, values: t.Mapping[str, str]) -> str:
     return _PLACEHOLDER.sub(lambda found: values[found.group(1)], template)
 
 
-def _images(options: Options) -> tuple[ImageSpec, ...]:
+def _images(options: Options, *, merge: bool) -> tuple[ImageSpec, ...]:
     images: list[ImageSpec] = []
     seen: dict[str, str] = {}
     for index, item in enumerate(options.get("images") or ()):
@@ -152,8 +153,19 @@ def _images(options: Options) -> tuple[ImageSpec, ...]:
         first = seen.setdefault(image.identifier, image.option)
         if first != image.option:
             raise invalid(f"{image.option}.identifier", f"{image.identifier} is that of {first} already")
+        if not merge:
+            _check_complete(image)
         images.append(image)
     return tuple(images)
+
+
+def _check_complete(image: ImageSpec) -> None:
+    """What only a published image may leave out; said before any octet is read."""
+    if image.uri is None:
+        raise invalid(f"{image.option}.uri", "this is missing")
+    if image.path is None and (image.size is None or image.sha512 is None):
+        missing = "sha512" if image.sha512 is None else "size"
+        raise invalid(f"{image.option}.{missing}", "this is missing; give path, or size and sha512")
 
 
 def _image(options: Options, option: str) -> ImageSpec:

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import hashlib
 import typing as t
 from dataclasses import dataclass
@@ -112,10 +114,19 @@ def carry_out(uploads: t.Sequence[Upload], book: FileBook) -> None:
 
 
 def _put(upload: Upload, book: FileBook) -> None:
+    _sweep(upload.place)
     uploader = uploader_for(upload.place.method, create_directories=True)
     uploader.put(upload.payload, upload.place.target, size=upload.digest.size, sha512=upload.digest.sha512)
     if upload.describes["what"] == "image":
         book.remember(Path(upload.place.target), upload.digest)
+
+
+def _sweep(place: Place) -> None:
+    """Remove what a killed writer of the same file has left: an image's part may be as large as the image."""
+    target = Path(place.target)
+    for leftover in target.parent.glob(f".{glob.escape(target.name[:128])}.{'[0-9a-f]' * 16}.part"):
+        with contextlib.suppress(OSError):
+            leftover.unlink()
 
 
 def _found(place: Place, digest: Digest, book: FileBook) -> t.Optional[str]:

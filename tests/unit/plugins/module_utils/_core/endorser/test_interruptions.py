@@ -98,6 +98,8 @@ def test_killed_between_any_two_steps(bench: t.Any, start: str, then: t.Callable
         if then is not one_image or between > before:
             assert bench.published().images[-1].size == len(b"the next image")
         assert before <= between <= after
+        if then is the_same:
+            assert not [path for place in (bench.web, bench.history) for path in place.rglob("*.part")]
         if not killed:
             break
         steps += 1
