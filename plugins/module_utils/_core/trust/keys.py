@@ -40,21 +40,31 @@ def load_signing_key(path: Path, passphrase: bytes | None = None) -> SigningKey:
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-    encrypted = b"ENCRYPTED" in octets
-    if encrypted and not passphrase:
-        raise PublishError("passphrase_missing", f"The private key {path} is encrypted", path=str(path))
     try:
-        key = load_pem_private_key(octets, passphrase if encrypted else None)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        if encrypted and not isinstance(error, UnsupportedAlgorithm):
-            detail = f"The passphrase does not open the private key {path}"
-            raise PublishError("passphrase_wrong", detail, path=str(path)) from None
+        try:
+            key = load_pem_private_key(octets, None)
+        except TypeError:  # it is encrypted
+            if not passphrase:
+                detail = f"The private key {path} is encrypted"
+                raise PublishError("passphrase_missing", detail, path=str(path)) from None
+            key = _decrypted(octets, passphrase, path)
+    except (ValueError, UnsupportedAlgorithm):
         detail = f"The file {path} holds no private key that can be read"
         raise PublishError("key_unreadable", detail, path=str(path)) from None
     if not isinstance(key, (rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey)):
         raise PublishError("key_unreadable", f"The private key {path} is neither RSA nor EC", path=str(path))
     _check_strength(key.public_key(), f"The private key {path}")
     return key
+
+
+def _decrypted(octets: bytes, passphrase: bytes, path: Path) -> t.Any:
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    try:
+        return load_pem_private_key(octets, passphrase)
+    except (ValueError, TypeError):
+        detail = f"The passphrase does not open the private key {path}"
+        raise PublishError("passphrase_wrong", detail, path=str(path)) from None
 
 
 def _read_key(path: Path) -> bytes:

@@ -63,7 +63,7 @@ class Explanation:
         except VmimagesError as refusal:
             self._taken.append(Step(number, TITLES[number], "refused", refusal.code, refusal.detail))
             raise
-        except Exception as error:
+        except BaseException as error:  # a panic of the compiled library is no Exception
             self._taken.append(Step(number, TITLES[number], "refused", "internal_error", type(error).__name__))
             raise
         self._taken.append(Step(number, TITLES[number], "passed", None, "; ".join(notes)))
@@ -85,5 +85,5 @@ def refuse_unexpected() -> t.Iterator[None]:
         raise
     except (KeyboardInterrupt, SystemExit, GeneratorExit):
         raise
-    except BaseException as error:  # a panic of the compiled library is no Exception
+    except BaseException as error:
         raise TrustError("internal_error", f"An unexpected {type(error).__name__} stopped the verification") from error
