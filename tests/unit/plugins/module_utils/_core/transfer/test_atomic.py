@@ -17,6 +17,8 @@ from ansible_collections.hepix.vmimages.plugins.module_utils._core.transfer.atom
     replace,
     storage_error,
     storage_errors,
+    sweep,
+    temporary_sibling,
     write_all,
     write_atomic,
 )
@@ -143,3 +145,11 @@ def test_replace_moves_and_overwrites(tmp_path: pathlib.Path) -> None:
     with pytest.raises(TransferError) as caught:
         replace(source, target)
     assert caught.value.code == "not_found"
+
+
+def test_sweep_removes_what_a_killed_writer_left_and_nothing_else(tmp_path: pathlib.Path) -> None:
+    temporary_sibling(tmp_path / "file").write_bytes(b"half")
+    for name in ("file", "file.part", ".hidden"):
+        (tmp_path / name).write_bytes(b"")
+    sweep(tmp_path)
+    assert {each.name for each in tmp_path.iterdir()} == {"file", "file.part", ".hidden"}
