@@ -33,6 +33,7 @@ http {{
         ssl_certificate {tls}/server.pem;
         ssl_certificate_key {tls}/server.key;
         root {root};
+        location /slow/ {{ limit_rate_after 1m; limit_rate 64m; }}
         location = /broken {{ return 500; }}
         location = /page {{ default_type text/html; return 200 "<html><body>Welcome</body></html>"; }}
     }}

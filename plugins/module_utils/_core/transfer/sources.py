@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
+import email.utils
 import os
 import stat
 import time
@@ -42,7 +44,8 @@ class Validators:
         return headers
 
 
-_NO_VALIDATORS: t.Final = Validators()
+#: Seconds that must lie between a file's last change and the answer that is to be recognised later.
+_SETTLED: t.Final = 2.0
 
 
 class Source(t.Protocol):
@@ -67,8 +70,7 @@ class _WebSource:
         self.uri = shown(uri)
         self.unchanged = response.status == 304
         self.encoding = headers.get("Content-Encoding", "").strip().lower().replace("identity", "")
-        answered = Validators(etag=_header(headers.get("ETag")), last_modified=_header(headers.get("Last-Modified")))
-        self.validators = asked if self.unchanged else answered
+        self.validators = asked if self.unchanged else _validators(headers)
         self.length = _content_length(headers)
         self._response = response
         self._watchdog = watchdog
@@ -85,6 +87,27 @@ class _WebSource:
         if self.unchanged:
             self._response.release_conn()  # such an answer has no body: the connection can serve the next request
         self._response.close()
+
+
+def _validators(headers: t.Mapping[str, str]) -> Validators:
+    """The answer's validators; none where the file is so new that its next version could carry the same ones.
+
+    Servers make them of a time in whole seconds (RFC 9110, section 8.8.2.2): a file that was changed in the second
+    before the answer may be changed again in that second.
+    """
+    last_modified = _header(headers.get("Last-Modified"))
+    modified, answered = _time(last_modified), _time(headers.get("Date"))
+    if modified is not None and answered is not None and (answered - modified).total_seconds() < _SETTLED:
+        return Validators()
+    return Validators(etag=_header(headers.get("ETag")), last_modified=last_modified)
+
+
+def _time(text: t.Optional[str]) -> t.Optional[datetime.datetime]:
+    try:
+        found = email.utils.parsedate_to_datetime(text or "")
+    except (TypeError, ValueError):
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=datetime.timezone.utc)
 
 
 class _FileSource:

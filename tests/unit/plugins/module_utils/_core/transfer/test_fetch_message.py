@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+import email.utils
 import gzip
 import pathlib
 import socket
@@ -66,6 +67,24 @@ def test_unchanged_is_no_answer_to_who_did_not_ask(web: t.Any, policy: Policy) -
 def test_validators_that_cannot_be_sent_back_are_forgotten(web: t.Any, policy: Policy) -> None:
     web.answers["/file"] = (200, {"ETag": "x" * 2000, "Last-Modified": "caf\u00e9"}, MESSAGE)
     assert fetch_message(web.uri(), cap=CAP, policy=policy).validators == Validators()
+
+
+@pytest.mark.parametrize("age, kept", [(1, False), (3600, True)])
+def test_a_file_changed_just_now_is_asked_for_again(web: t.Any, policy: Policy, age: int, kept: bool) -> None:
+    """nginx makes its ETag of a whole second and the size: the next version may carry the same one."""
+    answered = 1_700_000_000
+
+    def answer(handler: t.Any) -> None:
+        handler.send_response_only(200)
+        handler.send_header("ETag", '"v1"')
+        handler.send_header("Date", email.utils.formatdate(answered, usegmt=True))
+        handler.send_header("Last-Modified", email.utils.formatdate(answered - age, usegmt=True))
+        handler.send_header("Content-Length", "5")
+        handler.end_headers()
+        handler.wfile.write(b"hello")
+
+    web.answers["/file"] = answer
+    assert bool(fetch_message(web.uri(), cap=CAP, policy=policy).validators.etag) is kept
 
 
 def test_a_session_keeps_the_connection_for_the_next_message(web: t.Any, policy: Policy) -> None:
