@@ -65,7 +65,8 @@ class _Collector:
 
         try:
             load = x509.load_der_x509_certificate if octets[:1] == b"\x30" else x509.load_pem_x509_certificate
-            certificate = load(octets)
+            with library.quiet():
+                certificate = load(octets)
             der = certificates.der_of(certificate)
             subject = certificates.fields(der).subject
         except (ValueError, TypeError) as error:

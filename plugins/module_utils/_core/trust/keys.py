@@ -115,9 +115,10 @@ def _load_certificates(path: Path) -> list[x509.Certificate]:
     from cryptography import x509
 
     try:
-        if octets[:1] == b"\x30":
-            return [x509.load_der_x509_certificate(octets)]
-        found = [x509.load_pem_x509_certificate(block) for block in _PEM.findall(octets)]
+        with library.quiet():
+            if octets[:1] == b"\x30":
+                return [x509.load_der_x509_certificate(octets)]
+            found = [x509.load_pem_x509_certificate(block) for block in _PEM.findall(octets)]
     except ValueError:
         found = []
     if not found:

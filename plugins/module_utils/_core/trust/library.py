@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sys
 import typing as t
+import warnings
 
 from ..errors import TrustError
 
@@ -33,3 +35,11 @@ def unfit(version: str) -> str | None:
     if major.isdigit() and MINIMUM <= int(major) < BELOW:
         return None
     return f"The interpreter {sys.executable} has cryptography {version}; version {MINIMUM} to {BELOW - 1} is needed"
+
+
+@contextlib.contextmanager
+def quiet() -> t.Iterator[None]:
+    """Keep the library's warnings (a serial number of zero, ...) from the user: old anchors are full of them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -81,7 +81,7 @@ def verify_message(
     Raises `TrustError` with the code of the first rule that the message breaks; anything unforeseen is internal_error.
     """
     explanation = explanation or steps.Explanation()
-    with steps.refuse_unexpected():
+    with steps.refuse_unexpected(), library.quiet():
         if when.utcoffset() is None:
             raise ValueError("the time has no time zone")
         if crl_mode not in ("require", "if-present") or namespaces_mode not in ("require", "if-present"):

@@ -10,6 +10,7 @@ import typing as t
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import TrustError
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust import anchors
@@ -75,15 +76,9 @@ def test_a_pipe_does_not_block(chain: t.Any) -> None:
 
 
 def test_other_file_names_are_not_looked_at(chain: t.Any) -> None:
-    chain.write("evil.pem", chain.issue([(anchors_oid(), "Evil")], ca=True).pem, mode=0o666)
+    chain.write("evil.pem", chain.issue([(NameOID.COMMON_NAME, "Evil")], ca=True).pem, mode=0o666)
     chain.write("ABCDEF01.0", chain.root.pem)
     assert len(chain.anchors().roots) == 1
-
-
-def anchors_oid() -> t.Any:
-    from cryptography.x509.oid import NameOID
-
-    return NameOID.COMMON_NAME
 
 
 @pytest.mark.parametrize("mode", [0o775, 0o757, 0o777, 0o1777])
