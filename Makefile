@@ -9,6 +9,7 @@ BIN = .venv/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet install
 # Nothing of the demo goes into the reader's home, and nothing of the reader's configuration into the demo.
 ANSIBLE = ANSIBLE_CONFIG='$(CURDIR)/.venv/ansible.cfg' ANSIBLE_HOME='$(CURDIR)/.venv/ansible' \
+	ANSIBLE_REMOTE_TEMP='$(CURDIR)/.venv/ansible/tmp' \
 	ANSIBLE_COLLECTIONS_PATH='$(CURDIR)/.venv/collections' ANSIBLE_LOCALHOST_WARNING=false ANSIBLE_INVENTORY_UNPARSED_WARNING=false
 REPORT = .venv/demo-report.txt
 

@@ -39,6 +39,7 @@ def ansible_environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, s
         "ANSIBLE_INVENTORY_UNPARSED_WARNING": "false",
         "ANSIBLE_LOCALHOST_WARNING": "false",
         "ANSIBLE_NOCOLOR": "true",
+        "ANSIBLE_REMOTE_TEMP": str(home / "tmp"),
     }
 
 
