@@ -18,7 +18,7 @@ import typing as t
 
 from ..errors import TrustError
 from . import certificate as certificates
-from . import crl, files, library, namespaces, policies
+from . import crl, files, library, names, namespaces, policies
 
 if t.TYPE_CHECKING:
     from cryptography import x509
@@ -69,7 +69,8 @@ class _Collector:
                 certificate = load(octets)
             der = certificates.der_of(certificate)
             subject = certificates.fields(der).subject
-        except (ValueError, TypeError) as error:
+            names.read_name(subject)
+        except (ValueError, TypeError, x509.InvalidVersion) as error:
             self.problems.append(Problem(source, f"it holds no certificate that can be read: {error}"))
             return
         self.found.setdefault(der, certificate)

@@ -39,6 +39,9 @@ def fields(der: bytes) -> Fields:
     outer = reader.children(reader.only(ber.SEQUENCE))
     if len(outer) != 3:
         raise ber.BerError("a certificate has three parts")
+    if reader.content(ber.expect(outer[2], ber.BIT_STRING))[:1] != b"\0":
+        # The library passes over unused bits: one certificate would have several fingerprints.
+        raise ber.BerError("the signature of a certificate is not made of whole octets")
     parts = reader.children(ber.expect(outer[0], ber.SEQUENCE))
     if parts and parts[0].tag == 0xA0:
         parts = parts[1:]

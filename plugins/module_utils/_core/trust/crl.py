@@ -69,15 +69,14 @@ class CrlStore:
     def __init__(self, sources: t.Sequence[Source], stems: t.Mapping[bytes, frozenset[str]]) -> None:
         self._sources = tuple(sources)
         self._stems = stems
-        self._index: dict[bytes, list[Source]] | None = None
-        self._broken: list[Source] = []
+        self._index: tuple[dict[bytes, list[Source]], list[Source]] | None = None
         self._parsed: dict[str, x509.CertificateRevocationList | None] = {}
 
     def of(self, issuer: bytes) -> tuple[list[x509.CertificateRevocationList], list[str]]:
         """(CRLs that name this issuer, paths of those that cannot be read although they are its own)."""
-        index = self._indexed()
+        index, unreadable = self._indexed()
         stems = self._stems.get(issuer, frozenset())
-        broken = [source.path for source in self._broken if source.stem is None or source.stem in stems]
+        broken = [source.path for source in unreadable if source.stem is None or source.stem in stems]
         found: dict[bytes, x509.CertificateRevocationList] = {}
         for source in index.get(issuer, ()):
             parsed = self._parse(source)
@@ -87,14 +86,17 @@ class CrlStore:
                 found.setdefault(parsed.signature + parsed.tbs_certlist_bytes[:64], parsed)
         return list(found.values()), broken
 
-    def _indexed(self) -> dict[bytes, list[Source]]:
+    def _indexed(self) -> tuple[dict[bytes, list[Source]], list[Source]]:
+        """(CRLs by their issuer's Name, those that cannot be read)."""
         if self._index is None:
-            self._index = {}
+            index: dict[bytes, list[Source]] = {}
+            broken = []
             for source in self._sources:
                 try:
-                    self._index.setdefault(_issuer(source), []).append(source)
+                    index.setdefault(_issuer(source), []).append(source)
                 except (OSError, ValueError, files.UnusableFileError):
-                    self._broken.append(source)
+                    broken.append(source)
+            self._index = index, broken  # at once: another thread must not take half an index for the whole
         return self._index
 
     def _parse(self, source: Source) -> x509.CertificateRevocationList | None:
@@ -105,7 +107,7 @@ class CrlStore:
                 octets = source.octets if source.octets is not None else files.read(source.path, MAX_CRL)[1]
                 der = octets[:1] == b"\x30"
                 self._parsed[source.path] = x509.load_der_x509_crl(octets) if der else x509.load_pem_x509_crl(octets)
-            except (OSError, ValueError, files.UnusableFileError):
+            except (OSError, ValueError, x509.InvalidVersion, files.UnusableFileError):
                 self._parsed[source.path] = None
         return self._parsed[source.path]
 

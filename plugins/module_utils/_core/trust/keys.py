@@ -119,7 +119,7 @@ def _load_certificates(path: Path) -> list[x509.Certificate]:
             if octets[:1] == b"\x30":
                 return [x509.load_der_x509_certificate(octets)]
             found = [x509.load_pem_x509_certificate(block) for block in _PEM.findall(octets)]
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         found = []
     if not found:
         detail = f"The file {path} holds no certificate that can be read"

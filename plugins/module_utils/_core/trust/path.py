@@ -55,7 +55,7 @@ def _helpers(
             if der not in present and not certificates.fields(der).self_issued:
                 present.add(der)
                 found.append(x509.load_der_x509_certificate(der))
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, x509.InvalidVersion):
             continue  # whatever it is, it leads nowhere
     return found
 

@@ -28,8 +28,11 @@ def load(der: bytes) -> x509.Certificate:
     from cryptography import x509
 
     try:
+        found = certificates.fields(der)
+        names.read_name(found.subject)
+        names.read_name(found.issuer)
         return x509.load_der_x509_certificate(der)
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         raise TrustError("certificate_malformed", f"The signer's certificate is malformed: {error}") from error
 
 
