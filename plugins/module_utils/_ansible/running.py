@@ -40,9 +40,8 @@ def run(
 
 def fail(module: AnsibleModule, error: VmimagesError, **result: t.Any) -> t.NoReturn:
     """Fail with the refusal's sentence, code, remedy and context; `result` adds what was done nevertheless."""
-    detail = error.detail if error.detail.endswith((".", "!", "?")) else f"{error.detail}."
     report = {"changed": False, **plain(result), "code": error.code, "remedy": error.remedy}
-    module.fail_json(msg=f"{detail} {error.remedy}", context=_context(error), **report)
+    module.fail_json(msg=error.message, context=_context(error), **report)
 
 
 def _fail_defect(module: AnsibleModule, error: Exception) -> t.NoReturn:

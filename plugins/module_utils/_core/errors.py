@@ -137,13 +137,22 @@ class VmimagesError(Exception):
         """What the reader should do next."""
         return REMEDIES[self.code]
 
+    @property
+    def sentence(self) -> str:
+        """What was found, as a whole sentence."""
+        return self.detail if self.detail.endswith((".", "!", "?")) else f"{self.detail}."
+
+    @property
+    def message(self) -> str:
+        """What was found and what to do next, for people."""
+        return f"{self.sentence} {self.remedy}"
+
     def __str__(self) -> str:
-        detail = self.detail if self.detail.endswith((".", "!", "?")) else f"{self.detail}."
-        return f"{self.code}: {detail} {self.remedy}"
+        return f"{self.code}: {self.message}"
 
     def as_dict(self) -> dict[str, t.Any]:
         """The refusal for JSON output: code, detail, remedy, context."""
-        return {"code": self.code, "detail": self.detail, "remedy": self.remedy, "context": dict(self.context)}
+        return {"code": self.code, "detail": self.sentence, "remedy": self.remedy, "context": dict(self.context)}
 
 
 class TrustError(VmimagesError):
