@@ -193,7 +193,7 @@ downloaded:
     code:
       description: Why the file was moved, or why it was no longer wanted.
       type: str
-      returned: for files that were moved or skipped
+      returned: for files that were moved or are no longer wanted
       sample: withdrawn
 moved:
   description: The images whose files went into C(cache/expired), each with the C(code) that says why.
@@ -225,7 +225,7 @@ purged:
   elements: dict
   returned: success or failure
   contains: *file
-skipped:
+unwanted:
   description: The images that were no longer wanted when their download had ended.
   type: list
   elements: dict
@@ -372,7 +372,7 @@ def bring_up_to_date(module: AnsibleModule) -> Outcome:
 
 def _both(refreshed: Outcome, synced: Outcome) -> Outcome:
     lists = refreshed.data.get("lists", [])
-    data = {key: value for key, value in synced.data.items() if key != "failed"}
+    data = {key: value for key, value in synced.data.items() if key not in ("failed", "skipped")}
     failed_lists = [{"list": item["identifier"], "image": None, **item["error"]} for item in lists if item.get("error")]
     failed_images = [{"list": item["list"], "image": item["image"], **item["error"]} for item in synced.data["failed"]]
     return Outcome(
@@ -381,8 +381,13 @@ def _both(refreshed: Outcome, synced: Outcome) -> Outcome:
         after={"lists": refreshed.after, "files": synced.after},
         actions=(*refreshed.actions, *synced.actions),
         warnings=(*refreshed.warnings, *synced.warnings),
-        # Ansible takes a result's `failed` for its own.
-        data={**data, "lists": lists, "failures": [*failed_lists, *failed_images]},
+        # Ansible takes `failed` and `skipped` in a result for its own.
+        data={
+            **data,
+            "lists": lists,
+            "unwanted": synced.data["skipped"],
+            "failures": [*failed_lists, *failed_images],
+        },
     )
 
 

@@ -40,6 +40,12 @@ def test_a_refusal_is_documented(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_no_result_is_taken_by_ansible_for_its_own(name: str) -> None:
+    own = {"ansible_facts", "changed", "exception", "failed", "msg", "rc", "results", "skipped", "unreachable"}
+    assert own.isdisjoint(yaml.safe_load(load(name).RETURN))
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_there_is_more_documentation_than_code(name: str) -> None:
     module = load(name)
     text = Path(module.__file__).read_text()

@@ -295,13 +295,13 @@ def _planned(catalogue: Catalogue, steps: t.Sequence[Step], grace: timedelta | N
 
 
 def _report(catalogue: Catalogue, run: _Run) -> Outcome:
-    actions = [*run.moved, *run.damaged, *run.restored, *run.downloaded, *run.purged]
-    before, after = _meaning(actions)
+    changes = [*run.moved, *run.damaged, *run.restored, *run.downloaded, *run.purged]
+    before, after = _meaning(changes)
     return Outcome(
         changed=run.changed(),
         before=before,
         after=after,
-        actions=tuple(actions),
+        actions=(*changes, *run.verified),
         warnings=tuple(
             f"{catalogue.state.current / name} is no file of this cache; it was left alone."
             for name in unknown_files(catalogue)
