@@ -96,11 +96,13 @@ def test_a_certificate_of_an_unknown_version(corpus: t.Any) -> None:
     assert caught.value.code == "certificate_malformed"
 
 
-@given(
-    st.text(
-        alphabet="TO Isuer\"'PERMIT DENY Subject/C=X.*\\#\n(access_id_CA X509 pos_rights globus CA:sign", max_size=120
-    )
+WORDS: t.Final = (
+    *("TO", "Issuer", "SELF", "PERMIT", "DENY", "Subject", '"/C=XX/.*"', '"(a"', "\\\n", "#", "\n", '"', "'", "\\"),
+    *("access_id_CA", "X509", "'/CN=CA'", "pos_rights", "globus", "CA:sign", "cond_subjects", "'\"/C=XX/*\"'", "'\"a'"),
 )
+
+
+@given(st.lists(st.sampled_from(WORDS), max_size=14).map(" ".join))
 def test_any_policy_ends_in_rules_or_in_a_refusal(text: str) -> None:
     for kind in policies.KINDS:
         try:
