@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-import time
+import threading
 import typing as t
+from collections import deque
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
@@ -21,20 +22,15 @@ from ...errors import TransferError, VmimagesError
 from ...outcome import Outcome
 from ...times import from_text
 from ...transfer.atomic import replace, storage_errors
-from ...transfer.checksum import digest_file
-from ...transfer.fetch import fetch_file
 from ..judgement import snapshot
 from ..judgement.assess import stat_record, subscription_of
 from ..store.state import locked
-from . import files
+from . import files, octets
+from .octets import Progress
 from .plan import Step, is_wanted, plan, unknown_files
 
 if t.TYPE_CHECKING:
-    from ...transfer.policy import Policy
     from ..store.catalogue import Catalogue, Writer
-
-#: Called with the image's file name, the octets done and the octets in all.
-Progress = t.Callable[[str, int, int], None]
 
 
 @dataclass
@@ -58,16 +54,6 @@ class _Run:
 
     def fail(self, step: Step, error: VmimagesError) -> None:
         self.failed.append({**step.as_dict(), "error": error.as_dict()})
-
-
-@dataclass(frozen=True)
-class _Verified:
-    """A file whose octets were all read and found to be the endorsed ones; `stat` as it was when they were."""
-
-    path: Path
-    stat: t.Mapping[str, int]
-    octets: int
-    seconds: float
 
 
 def sync(
@@ -142,63 +128,49 @@ def _work(
 ) -> None:
     """Read and download in threads; everything that touches the catalogue happens in this one."""
     files.write_downloading(catalogue, [step for step in steps if step.action == "download"])
+    waiting = deque(steps)
+    running: dict[Future[octets.Verified], Step] = {}
+    stopped = threading.Event()
     with ThreadPoolExecutor(max_workers=max(1, max_parallel)) as pool:
-        running = {_start(catalogue, pool, step, progress): step for step in steps}
         try:
-            while running:
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
+            while waiting or running:
+                while waiting and len(running) < max(1, max_parallel):
+                    step = waiting.popleft()
+                    if _still_wanted(catalogue, step, run):
+                        running[_start(catalogue, pool, step, progress, stopped)] = step
+                for future in wait(running, return_when=FIRST_COMPLETED).done if running else ():
                     again = _finish(catalogue, running.pop(future), future, run)
                     if again is not None:
-                        running[_start(catalogue, pool, again, progress)] = again
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+                        waiting.appendleft(again)
+        finally:
+            stopped.set()
     files.write_downloading(catalogue, [])
 
 
-def _start(catalogue: Catalogue, pool: ThreadPoolExecutor, step: Step, progress: Progress | None) -> Future[_Verified]:
-    if step.source is not None:
-        return pool.submit(_read, step.source, step.row)
-    return pool.submit(_download, catalogue.state.downloading, _policy(catalogue, step), step, progress)
+def _still_wanted(catalogue: Catalogue, step: Step, run: _Run) -> bool:
+    """Ask for the verdict again before the octets move: the steps before this one may have taken hours."""
+    catalogue.catch_up()
+    wanted, code = is_wanted(catalogue, step.row)
+    if not wanted:
+        run.skipped.append({**step.as_dict(), "code": code})
+    return wanted
 
 
-def _policy(catalogue: Catalogue, step: Step) -> Policy:
-    return subscription_of(catalogue, step.row["list_id"]).policy(content=True)
-
-
-def _read(path: Path, row: sqlite3.Row) -> _Verified:
-    started = time.monotonic()
-    before = stat_record(path)
-    digest = digest_file(path, follow=False)
-    if before is None or stat_record(path) != before or digest.size != row["size"] or digest.sha512 != row["sha512"]:
-        raise TransferError("checksum_mismatch", f"{path} does not hold the endorsed octets.", path=str(path))
-    return _Verified(path, before, 0, time.monotonic() - started)
-
-
-def _download(directory: Path, policy: Policy, step: Step, progress: Progress | None) -> _Verified:
-    def report(done: int, total: int) -> None:
-        if progress is not None:
-            progress(step.name, done, total)
-
+def _start(
+    catalogue: Catalogue,
+    pool: ThreadPoolExecutor,
+    step: Step,
+    progress: Progress | None,
+    stopped: threading.Event,
+) -> Future[octets.Verified]:
     row = step.row
-    fetched = fetch_file(
-        row["uri"],
-        directory,
-        step.name,
-        size=row["size"],
-        sha512=row["sha512"],
-        policy=policy,
-        progress=report if progress else None,
-    )
-    stat = stat_record(fetched.path)
-    if stat is None or (stat["inode"], stat["mtime_ns"]) != (fetched.inode, fetched.mtime_ns):
-        raise TransferError(
-            "checksum_mismatch", f"{fetched.path} was changed by somebody else.", path=str(fetched.path)
-        )
-    return _Verified(fetched.path, stat, fetched.octets_received, fetched.seconds)
+    if step.source is not None:
+        return pool.submit(octets.read, step.source, size=row["size"], sha512=row["sha512"])
+    policy = subscription_of(catalogue, row["list_id"]).policy(content=True)
+    return pool.submit(octets.download, row, catalogue.state.downloading, step.name, policy, progress, stopped)
 
 
-def _finish(catalogue: Catalogue, step: Step, future: Future[_Verified], run: _Run) -> Step | None:
+def _finish(catalogue: Catalogue, step: Step, future: Future[octets.Verified], run: _Run) -> Step | None:
     """Take in what a thread has verified; a damaged file is put aside, and its download returned as the next step."""
     try:
         done = future.result()
@@ -211,7 +183,7 @@ def _finish(catalogue: Catalogue, step: Step, future: Future[_Verified], run: _R
     return None
 
 
-def _admit(writer: Writer, step: Step, done: _Verified, run: _Run) -> None:
+def _admit(writer: Writer, step: Step, done: octets.Verified, run: _Run) -> None:
     """Ask again whether the image is wanted, and only then let the file into `current`."""
     catalogue = writer.catalogue
     wanted, code = is_wanted(catalogue, step.row)

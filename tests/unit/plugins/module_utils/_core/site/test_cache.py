@@ -166,6 +166,39 @@ def test_one_failure_stops_no_other_image(world: World) -> None:
     assert world.verdict(IMAGE_2)["allowed"]
 
 
+def test_the_verdict_is_asked_again_before_and_after_each_download(world: World) -> None:
+    """Two images, one at a time: the decision that falls during the first download spares the second its octets."""
+    world.publish("1", [world.image(), world.image(IMAGE_2)])
+    world.subscribe(new_images="cache")
+    asked: list[str] = []
+
+    def blacklist_all(name: str, _done: int, _total: int) -> None:
+        if not asked:
+            world.decide("blacklist", IMAGE)
+            world.decide("blacklist", IMAGE_2)
+        asked.append(name)
+
+    outcome = world.sync(max_parallel=1, progress=blacklist_all)
+    assert not outcome.changed
+    assert len(set(asked)) == 1
+    assert [item["code"] for item in outcome.data["skipped"]] == ["blacklisted", "blacklisted"]
+    assert world.files("current") == world.files("downloading") == []
+
+
+def test_an_interruption_ends_the_download(world: World) -> None:
+    image = world.image(octets=b"x" * 3_000_000)
+    world.publish("1", [image])
+    world.subscribe(new_images="cache")
+
+    def interrupt(_name: str, _done: int, _total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        world.sync(progress=interrupt)
+    assert world.files("current") == world.files("downloading") == []
+    assert world.sync().changed
+
+
 def test_a_changed_file_is_not_allowed_and_a_flipped_bit_is_fetched_again(world: World) -> None:
     octets = _cached(world)
     path = next(path for path in (world.state / "cache" / "current").iterdir() if path.name.startswith(IMAGE))

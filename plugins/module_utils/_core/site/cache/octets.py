@@ -1,0 +1,84 @@
+# Copyright: the hepix.vmimages contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The octets of one image, read or downloaded, and found to be the endorsed ones; in threads, without catalogue."""
+
+from __future__ import annotations
+
+import threading
+import time
+import typing as t
+from concurrent.futures import CancelledError
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...errors import TransferError
+from ...transfer.checksum import digest_file
+from ...transfer.fetch import fetch_file
+from ..judgement.assess import stat_record
+
+if t.TYPE_CHECKING:
+    import sqlite3
+
+    from ...transfer.policy import Policy
+
+#: Called with the image's file name, the octets done and the octets in all.
+Progress = t.Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Verified:
+    """A file whose octets were all found to be the endorsed ones, with its stat record of that moment.
+
+    `octets` came over the network, in `seconds`.
+    """
+
+    path: Path
+    stat: t.Mapping[str, int]
+    octets: int
+    seconds: float
+
+
+def read(path: Path, *, size: int, sha512: str) -> Verified:
+    """Read a file that is there; TransferError ``checksum_mismatch`` when it is not the endorsed one."""
+    started = time.monotonic()
+    before = stat_record(path)
+    digest = digest_file(path, follow=False)
+    if before is None or stat_record(path) != before or (digest.size, digest.sha512) != (size, sha512):
+        raise TransferError("checksum_mismatch", f"{path} does not hold the endorsed octets.", path=str(path))
+    return Verified(path, before, 0, time.monotonic() - started)
+
+
+def download(
+    row: sqlite3.Row,
+    directory: Path,
+    name: str,
+    policy: Policy,
+    progress: Progress | None,
+    stopped: threading.Event,
+) -> Verified:
+    """Fetch the image of an index row to ``directory/name``; TransferError as `fetch_file`.
+
+    Ends with CancelledError soon after `stopped` is set, so that nobody waits for gigabytes after an interruption.
+    """
+
+    def report(done: int, total: int) -> None:
+        if stopped.is_set():
+            raise CancelledError
+        if progress is not None:
+            progress(name, done, total)
+
+    fetched = fetch_file(
+        row["uri"],
+        directory,
+        name,
+        size=row["size"],
+        sha512=row["sha512"],
+        policy=policy,
+        progress=report,
+    )
+    stat = stat_record(fetched.path)
+    if stat is None or (stat["inode"], stat["mtime_ns"]) != (fetched.inode, fetched.mtime_ns):
+        raise TransferError(
+            "checksum_mismatch", f"{fetched.path} was changed by somebody else.", path=str(fetched.path)
+        )
+    return Verified(fetched.path, stat, fetched.octets_received, fetched.seconds)
