@@ -65,12 +65,12 @@ def test_the_driver_notices_what_is_not_as_expected(run_playbook: t.Any, tmp_pat
     path = tmp_path / "file"
     if expected == "changed":
         path.write_text("text")
+        path.chmod(0o644)
     task = {
         "name": "Write a file",
         "ansible.builtin.copy": {"dest": str(path), "content": "text", "mode": "0644"},
         "vars": {"expected_change": expected == "changed"},
     }
-    path.exists() and path.chmod(0o644)
     plays = [{"name": "Test the driver", "hosts": "localhost", "gather_facts": False, "tasks": [task]}]
     (tmp_path / "play.yml").write_text(yaml.safe_dump(plays))
     write_quartets(tmp_path / "play.yml", tmp_path / "expanded.yml")

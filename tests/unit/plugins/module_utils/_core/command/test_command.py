@@ -283,7 +283,7 @@ def test_a_verdict_costs_little_and_needs_no_library(site: t.Any, call: Call) ->
     arguments = ["verdict", IMAGE, "--state-dir", str(site.state_dir)]
     assert start(arguments).returncode == 0
     costs = []
-    for _ in range(3):
+    for _attempt in range(3):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         assert start(arguments).returncode == 0
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
