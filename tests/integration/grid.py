@@ -50,9 +50,11 @@ class Grid:
 
     def module(self, name: str, *, check: bool = False, **options: t.Any) -> dict[str, t.Any]:
         """Run one module through Ansible's own command, and return its result."""
-        command = [Path(sys.executable).with_name("ansible"), "localhost", "-m", f"hepix.vmimages.{name}", "--diff"]
+        program = str(Path(sys.executable).with_name("ansible"))
+        command = [program, "localhost", "-m", f"hepix.vmimages.{name}", "--diff"]
         done = subprocess.run(
             [*command, "-a", json.dumps(options), *(["--check"] if check else [])],
+            check=False,
             capture_output=True,
             text=True,
             timeout=120,
@@ -136,6 +138,7 @@ class Grid:
                 "--json",
                 *arguments[1:],
             ],
+            check=False,
             capture_output=True,
             text=True,
             timeout=120,

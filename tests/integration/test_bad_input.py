@@ -77,7 +77,7 @@ def test_two_subscriptions_to_one_identifier(grid: Grid) -> None:
 
 @pytest.mark.parametrize("options", [{"images": [OTHER_IMAGE]}, {"tags": ["no such tag"]}])
 @pytest.mark.parametrize("module, more", [("image_info", {}), ("image_decision", {"decision": "approve"})])
-def test_an_unknown_image(grid: Grid, module: str, more: dict[str, str], options: dict[str, t.Any]) -> None:
+def test_an_unknown_image(grid: Grid, module: str, more: dict[str, t.Any], options: dict[str, t.Any]) -> None:
     state = grid.state()
     _refused(grid.module(module, state_dir=str(grid.site), **more, **options), "unknown_image")
     assert grid.state() == state
@@ -114,7 +114,7 @@ def _tiny_disk(path: Path) -> t.Iterator[Path]:
 @pytest.mark.needs("root", "mount")
 def test_a_disk_too_small_for_the_image(grid: Grid) -> None:
     with _tiny_disk(grid.directory / "tiny") as disk:
-        site = {"state_dir": str(disk / "site")}
+        site: dict[str, t.Any] = {"state_dir": str(disk / "site")}
         assert not grid.subscribe(**site, new_images="cache")["failed"]
         _refused(grid.module("image_cache", **site), "disk_full")
         assert [path.name for path in (disk / "site" / "cache" / "current").iterdir()] == ["catalogue.json"]
@@ -139,7 +139,7 @@ def test_a_key_that_cannot_sign(grid: Grid) -> None:
     expired = grid.pki.issue("Erin Endorser", -1, directory="expired")
     locked = grid.pki.issue("Erin Endorser", passphrase=b"open sesame", directory="locked")
     own = grid.pki.endorser
-    cases: list[tuple[str, Path, Path, dict[str, str]]] = [
+    cases: list[tuple[str, Path, Path, dict[str, t.Any]]] = [
         ("key_missing", own.certificate_path, own.key_path.with_name("nothing.pem"), {}),
         ("key_mismatch", own.certificate_path, expired.key_path, {}),
         ("certificate_expired", expired.certificate_path, expired.key_path, {}),

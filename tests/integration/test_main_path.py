@@ -172,8 +172,7 @@ def test_a_list_past_its_expiry_stops_the_image_without_network(grid: Grid, dige
     grid.nginx.stop()
     time.sleep(max(0.0, published + lifetime + 3 - time.monotonic()))
     assert grid.verdict()["code"] == "list_expired"
-    code, _ = grid.command("sync")
-    assert code == 0
+    assert grid.command("sync")[0] == 0
     assert grid.files("current") == []
     assert grid.verdict()["code"] == "list_expired"
 

@@ -234,7 +234,7 @@ def _size(options: Options, option: str) -> t.Optional[int]:
     size = options.get("size")
     if size is None:
         return None
-    if type(size) is not int or not 0 < size <= _LARGEST:
+    if not isinstance(size, int) or isinstance(size, bool) or not 0 < size <= _LARGEST:
         raise invalid(f"{option}.size", f"{str(size)[:40]!a} is not a positive number of octets")
     return size
 

@@ -165,8 +165,7 @@ def _size(raw: _Object, path: str) -> int:
     value = _present(raw, "hv:size", path)
     if isinstance(value, str) and _DIGITS.fullmatch(value):
         value = int(value)
-    # True is an int to isinstance.
-    if type(value) is not int or value <= 0:
+    if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
         raise _malformed(_join(path, "hv:size"), "is not a positive number of octets")
     return value
 

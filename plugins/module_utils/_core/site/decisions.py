@@ -46,7 +46,7 @@ def decide(
     targets = [("image", _uuid(image)) for image in images] + [("tag", tag) for tag in tags]
     standing = {target: _standing(catalogue, target) for target in targets}
     if decision != "clear":
-        for _, name in targets:
+        for _kind, name in targets:
             resolve(catalogue, name)
     wanted = {"decision": decision, "reason": reason, "until": to_text(until) if until else None}
     pending = [target for target in standing if _differs(standing[target], wanted)]

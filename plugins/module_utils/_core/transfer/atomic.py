@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..errors import TransferError
 
-StrPath = t.Union[str, "os.PathLike[str]"]
+StrPath = t.Union[str, os.PathLike[str]]
 
 _FULL: t.Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _DENIED: t.Final = frozenset({errno.EACCES, errno.EPERM})

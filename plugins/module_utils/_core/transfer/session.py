@@ -87,7 +87,7 @@ class Session:
         from urllib3 import Timeout
 
         with http_errors(uri, watchdog):
-            return manager.urlopen(
+            return manager.request(
                 "GET",
                 uri.partition("#")[0],
                 headers={"User-Agent": self.policy.user_agent, "Accept-Encoding": "identity", **headers},

@@ -26,7 +26,7 @@ if t.TYPE_CHECKING:
 MAX_CERTIFICATE: t.Final = 256 * 1024
 MAX_BUNDLE: t.Final = 64 * 1024 * 1024
 MAX_FILES: t.Final = 50_000
-Path = t.Union[str, "os.PathLike[str]"]
+Path = t.Union[str, os.PathLike[str]]
 
 _NAME = re.compile(r"([0-9a-f]{8})\.(?:(r?)([0-9]{1,4})|(namespaces|signing_policy))")
 _PEM = re.compile(rb"-----BEGIN ((?:TRUSTED |X509 )?CERTIFICATE|X509 CRL)-----.*?-----END \1-----", re.DOTALL)

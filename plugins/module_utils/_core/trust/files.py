@@ -8,7 +8,7 @@ import os
 import stat
 import typing as t
 
-Path = t.Union[str, "os.PathLike[str]"]
+Path = t.Union[str, os.PathLike[str]]
 
 
 class UnusableFileError(Exception):

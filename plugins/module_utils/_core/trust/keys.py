@@ -23,7 +23,7 @@ if t.TYPE_CHECKING:
 MAX_FILE: t.Final = 1024 * 1024
 MINIMUM_RSA: t.Final = 2048
 CURVES: t.Final = frozenset({"secp256r1", "secp384r1", "secp521r1"})
-Path = t.Union[str, "os.PathLike[str]"]
+Path = t.Union[str, os.PathLike[str]]
 
 _PEM = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 

@@ -96,7 +96,10 @@ def _two_parts(body: bytes, boundary: bytes) -> tuple[bytes, bytes]:
         at = body.find(delimiter, at + 1)
     if [closing for _start, _end, closing in lines] != [False, False, True]:
         raise TrustError("mime_malformed", "The message does not consist of exactly two parts and a closing boundary")
-    (_, content_start, _), (content_end, signature_start, _), (signature_end, after, _) = lines
+    (content_start, content_end), (signature_start, signature_end) = (
+        (lines[number][1], lines[number + 1][0]) for number in (0, 1)
+    )
+    after = lines[2][1]
     if body[after:].strip(_BLANKS):
         raise TrustError("mime_malformed", "Something follows the closing boundary")
     if body[signature_start - 1 : signature_start] != b"\n" or content_end <= content_start:

@@ -125,7 +125,7 @@ def ambiguity(der: bytes) -> str | None:
     for attribute in attributes:
         if not attribute.first:
             return "several attributes share one RDN"
-        for value in {_escaped(attribute.octets), attribute.text or ""}:
+        for value in (_escaped(attribute.octets), attribute.text or ""):
             if _READS_AS_KEY.search(value):
                 return f"the value {_shown(value)} holds what reads as a further attribute"
             if _READS_AS_ESCAPE.search(_unescaped_source(attribute)):

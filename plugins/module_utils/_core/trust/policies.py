@@ -113,7 +113,7 @@ def _signing_policy(text: str) -> tuple[Rule, ...]:
     issuers: list[str] = []
     permit: bool | None = None
     for at in range(0, len(tokens), 3):
-        (quoted, keyword), (_, authority), (_, value) = tokens[at : at + 3]
+        (quoted, keyword), (_quoted, authority), (_quoted, value) = tokens[at : at + 3]
         keyword = "" if quoted else keyword.lower()
         if keyword.startswith("access_id_"):
             if permit is not None:

@@ -96,7 +96,7 @@ def _wanted(assessor: Assessor, row: sqlite3.Row) -> tuple[bool, str]:
     known = assessor.assess(row, assume_file=True)
     if not known.verdict.allowed:
         return False, known.verdict.code
-    subscription, _ = assessor.of_list(row["list_id"])
+    subscription, _facts = assessor.of_list(row["list_id"])
     if subscription.selects(known.image_id, known.facts.tag, decided=known.decided):
         return True, ""
     return False, "not_selected"

@@ -213,7 +213,7 @@ def _admit(writer: Writer, step: Step, done: octets.Verified, run: _Run) -> None
 
 def _quarantine(catalogue: Catalogue, step: Step, run: _Run) -> Step | None:
     """Put a file that is not what it should be aside, as evidence, and ask for a fresh one."""
-    source = t.cast("Path", step.source)
+    source = t.cast(Path, step.source)
     aside = catalogue.state.expired / f"{step.name}.damaged"
     try:
         with catalogue.writing() as writer:

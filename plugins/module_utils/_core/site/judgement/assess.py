@@ -140,9 +140,9 @@ def latest(catalogue: Catalogue, *, list_id: str | None = None, image_id: str | 
     """The latest appearance of each image in each list, of one list's images, of one image, or of both."""
     terms = [("list_id", list_id), ("image_id", image_id)]
     given = [(column, value) for column, value in terms if value is not None]
-    where = " AND ".join(f"{column} = ?" for column, _ in given)
+    where = " AND ".join(f"{column} = ?" for column, _value in given)
     statement = _LATEST.format(where=f"WHERE {where}" if where else "")
-    return catalogue.rows(statement, *(value for _, value in given))
+    return catalogue.rows(statement, *(value for _column, value in given))
 
 
 def resolve(catalogue: Catalogue, name: str) -> list[sqlite3.Row]:

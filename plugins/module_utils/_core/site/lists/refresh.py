@@ -120,7 +120,7 @@ def report_on(catalogue: Catalogue, name: str, subscription: Subscription, offer
     previous = last.version if last else None
     if offer.status not in ("new", "renewed"):
         return ListReport(name, subscription.uri, offer.status, previous, previous)
-    _, content = require_message(offer)
+    _verified, content = require_message(offer)
     endorsed = {image.identifier for image in content.images}
     rows = catalogue.rows("SELECT image_id, until FROM images WHERE list_id = ?", name)
     owners = catalogue.rows("SELECT image_id FROM owners WHERE list_id <> ?", name)

@@ -138,7 +138,7 @@ def _introduce(
     anchors = AnchorStore()
     known = accepted(catalogue, wanted.identifier) if wanted.identifier else None
     offer = fetch_offer(wanted, anchors, last=known, validators=None, now=catalogue.now())
-    _, content = require_message(offer)
+    _verified, content = require_message(offer)
     pinned = replace(wanted, identifier=content.identifier)
     if wanted.identifier is None and accepted(catalogue, content.identifier) is not None:
         offer = fetch_offer(

@@ -9,7 +9,7 @@ import typing as t
 from dataclasses import dataclass
 
 #: A local file by its path, or octets in memory.
-Payload = t.Union[str, "os.PathLike[str]", bytes]
+Payload = t.Union[str, os.PathLike[str], bytes]
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ def test_the_next_version_is_higher(text: str) -> None:
 
 @given(VERSION, VERSION, VERSION)
 def test_the_order_is_total(a: str, b: str, c: str) -> None:
-    assert versions.compare(a, b) == -versions.compare(b, a)
+    assert versions.compare(a, b) == -versions.compare(*(b, a))
     assert versions.compare(a, a) == 0
     if versions.compare(a, b) <= 0 and versions.compare(b, c) <= 0:
         assert versions.compare(a, c) <= 0

@@ -41,7 +41,7 @@ class World:
     now: datetime
     octets: dict[str, bytes] = field(default_factory=dict)
 
-    def image(self, identifier: str = IMAGE, *, version: str = "1", octets: bytes = b"", **keys: t.Any) -> t.Any:
+    def image(self, identifier: str = IMAGE, *, version: str = "1", octets: bytes = b"", title: str = "SL5") -> t.Any:
         """An ``hv:image`` whose file is on the web server; other octets for each call unless given."""
         octets = octets or secrets.token_bytes(3000)
         name = f"{identifier}-{hashlib.sha256(octets).hexdigest()[:8]}.img"
@@ -50,12 +50,11 @@ class World:
         self.octets[digest] = octets
         return {
             "dc:identifier": identifier,
-            "dc:title": "SL5",
+            "dc:title": title,
             "hv:version": version,
             "hv:uri": f"{self.base}/{name}",
             "hv:size": len(octets),
             "sl:checksum:sha512": digest,
-            **keys,
         }
 
     def message(

@@ -136,7 +136,7 @@ def test_a_blacklisted_image_leaves_the_cache(world: World) -> None:
 
 
 def test_only_the_selected_images_are_cached(world: World) -> None:
-    world.publish("1", [world.image(), world.image(IMAGE_2, **{"dc:title": "other"})])
+    world.publish("1", [world.image(), world.image(IMAGE_2, title="other")])
     world.subscribe(new_images="approve", select=["other"])
     world.sync()
     assert len(world.files("current")) == 1

@@ -35,7 +35,7 @@ def _die_before(step: int) -> None:
 
     for name in ("fsync", "replace", "rename", "pwrite", "unlink", "ftruncate"):
         setattr(os, name, counting(getattr(os, name)))
-    index.set_head = counting(index.set_head)  # type: ignore[assignment]
+    index.set_head = counting(index.set_head)
 
 
 def _killed(step: int, run: t.Callable[[], t.Any]) -> bool:

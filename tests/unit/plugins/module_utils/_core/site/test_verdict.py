@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import typing as t
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
@@ -53,7 +54,7 @@ def test_endorsed_approved_cached_and_valid_is_allowed() -> None:
     assert found.good_until == NOW + 5 * DAY
 
 
-REFUSALS = {
+REFUSALS: dict[str, dict[str, t.Any]] = {
     "unsubscribed": {"of": replace(GOOD_LIST, subscribed=False)},
     "not_yet_accepted": {"of": replace(GOOD_LIST, version=None, created=None, expires=None)},
     "uuid_clash": {"image": replace(GOOD_IMAGE, owner=OTHER_LIST)},
@@ -75,7 +76,7 @@ REFUSALS = {
 
 @pytest.mark.parametrize("code", REFUSALS)
 def test_each_reason_alone_refuses(code: str) -> None:
-    found = _judge(**REFUSALS[code])  # type: ignore[arg-type]
+    found = _judge(**REFUSALS[code])
     assert (found.allowed, found.code, found.good_until) == (False, code, None)
     assert [reason.code for reason in found.reasons] == [code]
     assert found.as_dict()["remedy"]
@@ -84,8 +85,8 @@ def test_each_reason_alone_refuses(code: str) -> None:
 @pytest.mark.parametrize("code", REFUSALS)
 def test_run_anyway_overrides_expiry_and_nothing_else(code: str) -> None:
     facts = dict(REFUSALS[code])
-    given = tuple(item for item in facts.pop("decisions", ()) if item.decision == "blacklist")  # type: ignore[attr-defined]
-    found = _judge(decisions=(*given, _decided("run_anyway")), **facts)  # type: ignore[arg-type]
+    given = tuple(item for item in facts.pop("decisions", ()) if item.decision == "blacklist")
+    found = _judge(decisions=(*given, _decided("run_anyway")), **facts)
     # It approves as well, so that an image that nobody approved may run.
     assert found.allowed is (code in ("list_expired", "image_expired", "not_approved"))
     if code in ("list_expired", "image_expired"):

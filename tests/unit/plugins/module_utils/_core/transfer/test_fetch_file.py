@@ -221,7 +221,7 @@ def test_a_missing_image_leaves_nothing(web: t.Any, folder: pathlib.Path, policy
 
 @pytest.mark.parametrize("limits", [{"total_timeout": 0.5}, {"minimum_rate": 1024, "rate_window": 0.3}])
 def test_a_drip_of_one_octet_ends_at_the_limit(
-    raw: t.Any, read_request: t.Any, drip: t.Any, folder: pathlib.Path, policy: Policy, limits: dict[str, float]
+    raw: t.Any, read_request: t.Any, drip: t.Any, folder: pathlib.Path, policy: Policy, limits: dict[str, t.Any]
 ) -> None:
     def script(connection: t.Any) -> None:
         read_request(connection)

@@ -115,10 +115,12 @@ def test_directories_are_made_only_when_asked(tmp_path: pathlib.Path) -> None:
 
 @pytest.mark.parametrize("target", ["relative", "", "/", "/tmp/", "/tmp/../etc/x", "/tmp/a\0b"])
 def test_a_target_that_is_no_full_path_of_a_file_is_refused(target: str) -> None:
-    for call in (lambda: LocalUploader().put(b"", target, size=0, sha512=""), lambda: LocalUploader().stat(target)):
-        with pytest.raises(TransferError) as caught:
-            call()
-        assert caught.value.code == "upload_failed"
+    with pytest.raises(TransferError) as caught:
+        LocalUploader().put(b"", target, size=0, sha512="")
+    assert caught.value.code == "upload_failed"
+    with pytest.raises(TransferError) as caught:
+        LocalUploader().stat(target)
+    assert caught.value.code == "upload_failed"
 
 
 def test_a_directory_in_the_place_of_the_target_is_refused(tmp_path: pathlib.Path) -> None:

@@ -56,7 +56,7 @@ def test_mutations(corpus: t.Any, name: str) -> None:
     genuine = verify.verify_message(octets, corpus.anchors(), corpus.when)
     dice = random.Random(name)
     refused = 0
-    for _ in range(150):
+    for _round in range(150):
         cms = mutated(parts.cms, dice)
         if parts.content is None:
             head = b"Content-Type: application/pkcs7-mime\nContent-Transfer-Encoding: binary\n\n"

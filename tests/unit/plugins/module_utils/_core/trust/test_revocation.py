@@ -177,7 +177,7 @@ def test_a_der_crl_is_read(chain: t.Any) -> None:
 
 
 def test_a_large_crl_is_found_by_its_first_octets(chain: t.Any) -> None:
-    others = [chain.issue([(NameOID.COMMON_NAME, "Other")], chain.sub, key=chain.sub.key) for _ in range(600)]
+    others = [chain.issue([(NameOID.COMMON_NAME, "Other")], chain.sub, key=chain.sub.key) for _number in range(600)]
     octets = chain.crl(chain.sub, *others, chain.endorser, digest=hashes.SHA512())
     assert len(octets) > 16 * 1024
     chain.write("22222222.r0", octets)

@@ -104,7 +104,7 @@ def test_our_messages_verify_everywhere(corpus: t.Any, tmp_path: pathlib.Path, s
         assert content == verified.content
 
 
-OPEN: t.Final = {"crl_mode": "if-present", "namespaces_mode": "if-present"}
+OPEN: dict[str, t.Any] = {"crl_mode": "if-present", "namespaces_mode": "if-present"}
 
 
 def test_the_format_that_we_write(corpus: t.Any) -> None:
@@ -158,8 +158,8 @@ def token(key: ec.EllipticCurvePrivateKey) -> t.Any:
         def public_key(self) -> ec.EllipticCurvePublicKey:
             return key.public_key()
 
-        curve = property(lambda self: key.curve)  # type: ignore[assignment]
-        key_size = property(lambda self: key.key_size)  # type: ignore[assignment]
+        curve = property(lambda self: key.curve)
+        key_size = property(lambda self: key.key_size)
 
         def _refuse(self, *_arguments: t.Any, **_options: t.Any) -> t.Any:
             raise AssertionError("the key never leaves its token")

@@ -116,7 +116,11 @@ def test_the_unforeseen_is_a_refusal(corpus: t.Any, monkeypatch: pytest.MonkeyPa
 
 def test_a_time_without_zone_and_an_unknown_mode_are_refused(corpus: t.Any) -> None:
     octets = corpus.message("ok-openssl-cms-rsa")
-    for when, options in ((corpus.when.replace(tzinfo=None), {}), (corpus.when, {"crl_mode": "no"})):
+    cases: list[tuple[t.Any, dict[str, t.Any]]] = [
+        (corpus.when.replace(tzinfo=None), {}),
+        (corpus.when, {"crl_mode": "no"}),
+    ]
+    for when, options in cases:
         with pytest.raises(TrustError) as caught:
             verify.verify_message(octets, corpus.anchors(), when, **options)
         assert caught.value.code == "internal_error"
