@@ -79,11 +79,11 @@ def test_the_next_version_is_higher(text: str) -> None:
 
 
 @given(VERSION, VERSION, VERSION)
-def test_the_order_is_total(a: str, b: str, c: str) -> None:
-    assert versions.compare(a, b) == -versions.compare(*(b, a))
-    assert versions.compare(a, a) == 0
-    if versions.compare(a, b) <= 0 and versions.compare(b, c) <= 0:
-        assert versions.compare(a, c) <= 0
+def test_the_order_is_total(x: str, y: str, z: str) -> None:
+    assert versions.compare(x, y) == -versions.compare(y, x)
+    assert versions.compare(x, x) == 0
+    if versions.compare(x, y) <= 0 and versions.compare(y, z) <= 0:
+        assert versions.compare(x, z) <= 0
 
 
 @given(st.integers(min_value=0), st.integers(min_value=0))
