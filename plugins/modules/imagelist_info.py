@@ -14,7 +14,7 @@ description:
   - Verification is what a site does before it accepts a list - the signature, the certification path at this time, the
     revocation lists, the names, and the list itself. It does not know what the site has accepted before, therefore
     it cannot tell a replayed old list from a current one.
-  - A list that does not pass makes the module fail with a stable code.
+  - A list that does not pass makes the module fail with a stable code, and RV(step) says where.
 author:
   - The hepix.vmimages contributors (@hepix-vmimages)
 extends_documentation_fragment:
@@ -41,6 +41,12 @@ options:
         states is compared, if it is stated at all, and options that restrict the signer are refused.
     type: bool
     default: true
+  when:
+    description:
+      - The time in UTC as of which the list is judged, for audits. When left out, the present time.
+      - What was good at another time authorises nothing now. RV(verified) is V(false) then, and RV(audit) is V(true).
+      - The trust anchors and the revocation lists are those in O(anchors), which should be those of that time.
+    type: str
   identifier:
     description:
       - The UUID that the list must have. When left out, any list will do.
@@ -94,15 +100,43 @@ EXAMPLES = r"""
     endorsers:
       - dn: /DC=org/DC=example-grid/CN=Erin Endorser
         ca: /DC=org/DC=example-grid/CN=Example Grid Classic CA
+
+- name: Explain why a message is refused
+  hepix.vmimages.imagelist_info:
+    src: /tmp/worker-nodes.list
+  register: explained
+  failed_when: false
+
+- name: Show the sixteen steps
+  ansible.builtin.debug:
+    msg: "{{ explained.steps }}"
+
+- name: Ask whether an archived message was good at the beginning of the year
+  hepix.vmimages.imagelist_info:
+    src: /srv/archive/worker-nodes-17.list
+    anchors: /srv/archive/certificates-2026-01
+    when: '2026-01-01T12:00:00Z'
 """
 
 RETURN = r"""
 verified:
   description:
-    - Whether the list was verified. It is V(true) unless O(verify=false), since a list that does not pass is a failure.
+    - Whether the list was verified as of now. It is V(true) unless O(verify=false) or O(when), since a list that does
+      not pass is a failure.
   type: bool
   returned: success
   sample: true
+audit:
+  description:
+    - Whether the list was judged as of another time, O(when), and was good then. That authorises nothing.
+  type: bool
+  returned: success
+  sample: false
+as_of:
+  description: The time as of which the list was judged, V(null) with O(verify=false).
+  type: str
+  returned: success
+  sample: '2026-11-20T10:00:00Z'
 list:
   description: The list.
   type: dict
@@ -244,6 +278,37 @@ signer:
       description: When the certificate expires.
       type: str
       sample: '2027-11-20T09:00:00Z'
+path:
+  description:
+    - The certification path, the certificate of the signer first and the trust anchor last. Empty with O(verify=false).
+  type: list
+  elements: dict
+  returned: success
+  contains:
+    dn:
+      description: The name in the slash form.
+      type: str
+      sample: /DC=org/DC=example-grid/CN=Example Grid Classic CA
+    ca:
+      description: The name of the issuer in the slash form.
+      type: str
+      sample: /DC=org/DC=example-grid/CN=Example Grid Root CA
+    rfc4514:
+      description: The name by RFC 4514.
+      type: str
+      sample: CN=Example Grid Classic CA,DC=example-grid,DC=org
+    fingerprint:
+      description: The SHA-256 digest of the certificate, in hexadecimal digits.
+      type: str
+      sample: 8c1f0e...
+    not_before:
+      description: When the certificate begins.
+      type: str
+      sample: '2026-11-18T09:00:00Z'
+    not_after:
+      description: When the certificate expires.
+      type: str
+      sample: '2036-11-18T09:00:00Z'
 crls:
   description: The revocation lists by which the certification path was judged.
   type: list
@@ -262,6 +327,10 @@ crls:
       description: When it was issued.
       type: str
       sample: '2026-11-20T00:00:00Z'
+    age:
+      description: How long ago that was, in seconds.
+      type: int
+      sample: 36000
     next_update:
       description: Until when it may be used.
       type: str
@@ -277,6 +346,47 @@ good_until:
   type: str
   returned: success
   sample: '2026-11-27T00:00:00Z'
+good_until_reason:
+  description: What ends the proof then. V(null) with O(verify=false).
+  type: str
+  returned: success
+  sample: the CRL of /DC=org/DC=example-grid/CN=Example Grid Classic CA expires
+steps:
+  description:
+    - The sixteen steps of the verification in their order, each with its outcome. Empty with O(verify=false), and when
+      there was no message to judge.
+  type: list
+  elements: dict
+  returned: success or failure
+  contains:
+    number:
+      description: The number of the step, V(1) to V(16).
+      type: int
+      sample: 9
+    title:
+      description: What the step is about.
+      type: str
+      sample: namespaces
+    outcome:
+      description:
+        - V(passed), V(refused), V(not reached) after a refusal, or V(not asked) when there was nothing to compare with,
+          such as the endorsers when O(endorsers) is left out.
+      type: str
+      sample: passed
+    code:
+      description: The code of the refusal, V(null) otherwise.
+      type: str
+      sample: null
+    detail:
+      description: What was found.
+      type: str
+      sample: 2 of 2 names permitted by a rule
+step:
+  description:
+    - The step that the list did not pass, with the same keys as an element of RV(steps). V(null) when there was no
+      message to judge.
+  type: dict
+  returned: failure
 code:
   description: The stable code of the refusal.
   type: str
@@ -297,16 +407,23 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.arguments import ENDORSERS, TRUST
+from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.arguments import ENDORSERS, TRUST, timestamp
 from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.dependencies import CRYPTOGRAPHY, REQUESTS
-from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.running import run
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.inspection import InspectionSpec, inspect_list
+from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.running import fail, run
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import VmimagesError
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.inspection import (
+    InspectionSpec,
+    inspect_list,
+    refusal,
+)
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.times import utc_now
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.steps import Explanation
 
 ARGUMENTS = {
     "src": {"type": "path"},
     "uri": {"type": "str"},
     "verify": {"type": "bool", "default": True},
+    "when": {"type": "str"},
     "identifier": {"type": "str"},
     "endorsers": ENDORSERS,
     "ca_path": {"type": "path"},
@@ -316,8 +433,14 @@ ARGUMENTS = {
 
 
 def read(module: AnsibleModule) -> t.Mapping[str, t.Any]:
-    """Fetch or open the message, verify it, and return what it says."""
-    return inspect_list(InspectionSpec.from_options(module.params), now=utc_now())
+    """Fetch or open the message, verify it, and return what it says and proves."""
+    explanation = Explanation()
+    try:
+        when = timestamp(module.params, "when")
+        spec = InspectionSpec.from_options(module.params)
+        return inspect_list(spec, now=when or utc_now(), explanation=explanation, audit=when is not None)
+    except VmimagesError as error:
+        fail(module, error, **refusal(explanation))
 
 
 def main() -> t.NoReturn:

@@ -45,6 +45,12 @@ def emit_error(error: VmimagesError, *, as_json: bool) -> None:
         sys.stderr.write(f"vmimages: {printable(str(error))}\n")
 
 
+def emit_notes(*notes: str) -> None:
+    """More about an error, on standard error."""
+    for note in notes:
+        sys.stderr.write(f"  {printable(note)}\n")
+
+
 def emit_defect(error: Exception, *, as_json: bool) -> None:
     """A defect of ours: the sentence, and the traceback to report on standard error."""
     traceback.print_exception(type(error), error, error.__traceback__)

@@ -87,6 +87,13 @@ def _verify(commands: t.Any) -> None:
         parser.add_argument(name, choices=("require", "if-present"), default="require", help="default: %(default)s")
     parser.add_argument("--allow-sha1", action="store_true", help="accept SHA-1 as the digest of the message")
     parser.add_argument("--allow-host", action="store_true", help="accept a host certificate as the signer")
+    parser.add_argument("--explain", action="store_true", help="show the sixteen steps with their outcome")
+    parser.add_argument(
+        "--when",
+        metavar="TIME",
+        help="audit: judge as of this time (UTC, such as 2026-01-31T00:00:00Z), with anchors and CRLs of that time; "
+        "authorises nothing",
+    )
 
 
 def _state_command(commands: t.Any, name: str, text: str) -> argparse.ArgumentParser:

@@ -10,7 +10,9 @@ import typing as t
 
 from ..errors import TrustError
 from ..times import to_text
-from ..trust.names import signer_matches
+from ..trust.certificate import fields_of
+from ..trust.names import signer_matches, slash
+from ..trust.steps import Explanation, refuse_unexpected
 from . import versions
 from .model import ImageList
 from .reader import read_list
@@ -27,30 +29,50 @@ def check_list(
     identifier: t.Optional[str],
     endorsers: t.Optional[t.Sequence[tuple[str, str]]],
     last_accepted: t.Optional[t.Mapping[str, str]],
+    rebaseline: t.Optional[str] = None,
+    set_aside: t.Collection[str] = (),
+    explanation: t.Optional[Explanation] = None,
 ) -> ImageList:
-    """Read exactly the octets that were verified, and judge them against what the subscriber knows.
+    """Read exactly the octets that were verified, and judge them against what the subscriber knows: steps 11 to 16.
 
     `content` and `certificate` are those of `Verified`; `when` is an aware time. `identifier` None: not pinned yet.
     `endorsers`: the authorised (DN, CA) pairs in slash form, an empty sequence authorises nobody; None: authorisation
     is not asked, for readers that only report. `last_accepted`: ``{"version", "sha512_of_signed_content"}`` or None.
+    `rebaseline`: the digest of the one content whose version may be lower or reused, by an administrator's act;
+    `set_aside`: digests of contents accepted before the last one, which do not come back by their version alone.
+    `explanation` records the outcome of each step, as in `verify_message`.
 
     Raises TrustError: `read_list`'s codes, ``endorser_mismatch``, ``not_authorised``, ``identifier_mismatch``,
     ``list_not_yet_valid``, ``list_expired``, ``rollback``, ``version_reused``.
     """
-    found = read_list(content)
-    _check_endorser(found, certificate)
-    if endorsers is not None:
-        _check_authorised(certificate, endorsers)
-    if identifier is not None and found.identifier != identifier.lower():
-        raise TrustError(
-            "identifier_mismatch",
-            f"The list is {found.identifier}, not the expected {identifier.lower()}.",
-            found=found.identifier,
-            expected=identifier.lower(),
-        )
-    _check_dates(found, when)
-    if last_accepted is not None:
-        _check_version(found, content, last_accepted)
+    explanation = explanation or Explanation()
+    with refuse_unexpected():
+        with explanation.step(11) as note:
+            found = read_list(content)
+            note(_count(len(found.images), "image"))
+        with explanation.step(12) as note:
+            _check_endorser(found, certificate)
+            note(_name(certificate))
+        if endorsers is None:
+            explanation.not_asked(13, "no endorsers were named")
+        else:
+            with explanation.step(13) as note:
+                _check_authorised(certificate, endorsers)
+                note(f"one of {_count(len(endorsers), 'endorser')}")
+        if identifier is None:
+            explanation.not_asked(14, f"no identifier was named; the list is {found.identifier}")
+        else:
+            with explanation.step(14) as note:
+                _check_identifier(found, identifier)
+                note(found.identifier)
+        with explanation.step(15) as note:
+            _check_dates(found, when)
+            note(f"created {to_text(found.created)}, expires {to_text(found.expires)}")
+        if last_accepted is None:
+            explanation.not_asked(16, f"no accepted version is known; the list has version {found.version}")
+        else:
+            with explanation.step(16) as note:
+                note(_check_version(found, content_digest(content), last_accepted, rebaseline, set_aside))
     return found
 
 
@@ -73,6 +95,16 @@ def _check_authorised(certificate: x509.Certificate, endorsers: t.Sequence[tuple
         raise TrustError("not_authorised", f"The signer {_name(certificate)} is not authorised for this list.")
 
 
+def _check_identifier(found: ImageList, identifier: str) -> None:
+    if found.identifier != identifier.lower():
+        raise TrustError(
+            "identifier_mismatch",
+            f"The list is {found.identifier}, not the expected {identifier.lower()}.",
+            found=found.identifier,
+            expected=identifier.lower(),
+        )
+
+
 def _check_dates(found: ImageList, when: datetime.datetime) -> None:
     if when < found.created:
         raise TrustError(
@@ -82,14 +114,37 @@ def _check_dates(found: ImageList, when: datetime.datetime) -> None:
         raise TrustError("list_expired", f"The list expired at {to_text(found.expires)}.")
 
 
-def _check_version(found: ImageList, content: bytes, last_accepted: t.Mapping[str, str]) -> None:
+def _check_version(
+    found: ImageList,
+    digest: str,
+    last_accepted: t.Mapping[str, str],
+    rebaseline: t.Optional[str],
+    set_aside: t.Collection[str],
+) -> str:
+    """What was found, in words."""
     accepted = last_accepted["version"]
+    if digest == last_accepted["sha512_of_signed_content"]:
+        return f"version {found.version}, the accepted content"
+    if digest == rebaseline:
+        return f"version {found.version} after {accepted}, by an act of re-baselining"
+    facts = {"found": found.version, "accepted": accepted, "sha512_of_signed_content": digest}
     order = versions.compare(found.version, accepted)
     if order < 0:
-        raise TrustError("rollback", f"The list's version is {found.version}; version {accepted} was accepted before.")
-    if order == 0 and content_digest(content) != last_accepted["sha512_of_signed_content"]:
-        raise TrustError("version_reused", f"Version {found.version} was accepted before with other content.")
+        detail = f"The list's version is {found.version}; version {accepted} was accepted before."
+        raise TrustError("rollback", detail, **facts)
+    if order == 0:
+        detail = f"Version {found.version} was accepted before with other content."
+        raise TrustError("version_reused", detail, **facts)
+    if digest in set_aside:
+        detail = f"This content of version {found.version} was set aside when version {accepted} was accepted."
+        raise TrustError("rollback", detail, **facts)
+    return f"version {found.version} after {accepted}"
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def _name(certificate: x509.Certificate) -> str:
-    return f"{certificate.subject.rfc4514_string()} (issued by {certificate.issuer.rfc4514_string()})"
+    found = fields_of(certificate)
+    return f"{slash(found.subject)} (issued by {slash(found.issuer)})"

@@ -16,11 +16,14 @@ from ..imagelist.reader import read_list
 from ..times import to_text
 from ..trust import anchors
 from ..trust.smime import read_message
+from ..trust.steps import Explanation
 from .judgement.path_status import verify
 from .subscription import TrustOptions
 
 if t.TYPE_CHECKING:
     from datetime import datetime
+
+    from cryptography import x509
 
     from ..trust.verify import Verified
 
@@ -48,6 +51,8 @@ class InspectionSpec:
         verify = options.get("verify", True)
         if not verify and endorsers is not None:
             raise SiteError("option_invalid", "endorsers: who signed an unverified list is not known.")
+        if not verify and options.get("when") is not None:
+            raise SiteError("option_invalid", "when: an unverified list is not judged as of any time.")
         names = ("anchors", "crl_mode", "namespaces_mode", "allow_sha1", "allow_host")
         return cls(
             src=options.get("src"),
@@ -61,18 +66,23 @@ class InspectionSpec:
         )
 
 
-def inspect_list(spec: InspectionSpec, *, now: datetime) -> dict[str, t.Any]:
-    """The message as data: ``verified``, ``list``, ``images``, ``signer``, ``crls``, ``good_until``; times as text.
+def inspect_list(
+    spec: InspectionSpec, *, now: datetime, explanation: Explanation | None = None, audit: bool = False
+) -> dict[str, t.Any]:
+    """The message as data, times as text: the result of the module imagelist_info.
 
+    `explanation` records each step's outcome, also when the message is refused. With `audit`, `now` is another time
+    than the present one: what held then is told, and ``verified`` stays false, for it authorises nothing.
     Raises TransferError when the message cannot be had, TrustError when it does not prove what it must.
     """
-    octets = _fetch(spec) if spec.uri else _read(Path(spec.src or ""))
+    explanation = explanation or Explanation()
+    octets = _octets(spec, explanation)
     if not spec.verify:
         content = read_message(octets).content
         found = read_list(content)
         _check_identifier(found, spec.identifier)
-        return _report(found, content, None)
-    verified = verify(octets, spec.trust, anchors.load(spec.trust.anchors), now)
+        return _report(found, content)
+    verified = verify(octets, spec.trust, anchors.load(spec.trust.anchors), now, explanation=explanation)
     found = check_list(
         verified.content,
         verified.certificate,
@@ -80,8 +90,33 @@ def inspect_list(spec: InspectionSpec, *, now: datetime) -> dict[str, t.Any]:
         identifier=spec.identifier,
         endorsers=spec.endorsers,
         last_accepted=None,
+        explanation=explanation,
     )
-    return _report(found, verified.content, verified)
+    return {
+        **_report(found, verified.content),
+        **_proof(found, verified, now),
+        "verified": not audit,
+        "audit": audit,
+        "steps": [step.as_dict() for step in explanation.steps()],
+    }
+
+
+def refusal(explanation: Explanation) -> dict[str, t.Any]:
+    """What a refusal is reported with: ``step``, the one that the message did not pass (None: it was not judged at
+    all), and ``steps``, all sixteen."""
+    step = explanation.refused()
+    steps = [one.as_dict() for one in explanation.steps()] if explanation.begun else []
+    return {"step": step.as_dict() if step else None, "steps": steps}
+
+
+def _octets(spec: InspectionSpec, explanation: Explanation) -> bytes:
+    try:
+        return _fetch(spec) if spec.uri else _read(Path(spec.src or ""))
+    except TransferError as error:
+        if error.code == "too_large":
+            with explanation.step(1):
+                raise
+        raise
 
 
 def _read(path: Path) -> bytes:
@@ -119,9 +154,12 @@ def _check_identifier(found: ImageList, identifier: str | None) -> None:
         )
 
 
-def _report(found: ImageList, content: bytes, verified: Verified | None) -> dict[str, t.Any]:
+def _report(found: ImageList, content: bytes) -> dict[str, t.Any]:
+    """What the message says, with nothing proven."""
     return {
-        "verified": verified is not None,
+        "verified": False,
+        "audit": False,
+        "as_of": None,
         "list": {
             "identifier": found.identifier,
             "version": found.version,
@@ -139,10 +177,33 @@ def _report(found: ImageList, content: bytes, verified: Verified | None) -> dict
             "raw": {key: value for key, value in found.raw.items() if key != IMAGES},
         },
         "images": [_image(image) for image in found.images],
-        "signer": verified.signer.as_dict() if verified else None,
-        "crls": [crl.as_dict() for crl in verified.crls] if verified else [],
-        "good_until": to_text(min(verified.good_until, found.expires)) if verified else None,
+        "signer": None,
+        "path": [],
+        "crls": [],
+        "good_until": None,
+        "good_until_reason": None,
+        "steps": [],
     }
+
+
+def _proof(found: ImageList, verified: Verified, now: datetime) -> dict[str, t.Any]:
+    """What the message proves at `now`, and what will end that first."""
+    ends = [(verified.good_until, verified.good_until_reason), (found.expires, "the list expires")]
+    good_until, reason = min(ends)
+    return {
+        "as_of": to_text(now),
+        "signer": verified.signer.as_dict(),
+        "path": [_certificate(one) for one in verified.path],
+        "crls": [{**one.as_dict(), "age": int((now - one.this_update).total_seconds())} for one in verified.crls],
+        "good_until": to_text(good_until),
+        "good_until_reason": reason,
+    }
+
+
+def _certificate(certificate: x509.Certificate) -> dict[str, t.Any]:
+    from ..trust.verify import describe
+
+    return {**describe(certificate).as_dict(), "not_before": to_text(certificate.not_valid_before_utc)}
 
 
 def _image(image: Image) -> dict[str, t.Any]:

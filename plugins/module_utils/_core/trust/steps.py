@@ -30,12 +30,15 @@ TITLES: t.Final[t.Mapping[int, str]] = {
     16: "version of the list",
 }
 
-Outcome = t.Literal["passed", "refused", "not reached"]
+Outcome = t.Literal["passed", "refused", "not asked", "not reached"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """One step and its outcome; `code` and `detail` as in the refusal, or what was found when it passed."""
+    """One step and its outcome; `code` and `detail` as in the refusal, or what was found when it passed.
+
+    "not asked": the caller had nothing to compare with; `detail` says what.
+    """
 
     number: int
     title: str
@@ -67,6 +70,19 @@ class Explanation:
             self._taken.append(Step(number, TITLES[number], "refused", "internal_error", type(error).__name__))
             raise
         self._taken.append(Step(number, TITLES[number], "passed", None, "; ".join(notes)))
+
+    def not_asked(self, number: int, why: str) -> None:
+        """Pass over step `number`, which proves nothing then."""
+        self._taken.append(Step(number, TITLES[number], "not asked", None, why))
+
+    @property
+    def begun(self) -> bool:
+        """Whether any step was taken."""
+        return bool(self._taken)
+
+    def refused(self) -> Step | None:
+        """The step at which the message was refused, if it was."""
+        return next((step for step in self._taken if step.outcome == "refused"), None)
 
     def steps(self) -> tuple[Step, ...]:
         """All sixteen steps; those that were not taken are "not reached"."""

@@ -5,6 +5,9 @@
 from __future__ import annotations
 
 import typing as t
+from datetime import timedelta
+
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.times import to_text
 
 IMAGE = "2b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1"
 LIST = "5d4ce0b3-4fb5-4bd0-9b0f-6c1ea2a57ee3"
@@ -85,3 +88,74 @@ def test_a_missing_file_is_one_sentence(bench: t.Any) -> None:
 def test_one_source_is_needed(bench: t.Any) -> None:
     assert bench.run("imagelist_info", bench.trust).failed
     assert bench.run("imagelist_info", {"src": "/x", "uri": "https://x/", **bench.trust}).failed
+
+
+def test_an_acceptance_tells_what_proves_it(bench: t.Any) -> None:
+    bench.publish()
+    result = bench.done("imagelist_info", reading(bench))
+    assert [one["dn"] for one in result["path"]] == [bench.pki.endorser.dn, bench.pki.sub.name, bench.pki.root.name]
+    assert result["path"][0]["fingerprint"] == result["signer"]["fingerprint"]
+    assert [(crl["issuer"], crl["number"]) for crl in result["crls"]] == [
+        (bench.pki.sub.name, 1),
+        (bench.pki.root.name, 1),
+    ]
+    assert all(3600 <= crl["age"] < 7200 for crl in result["crls"])
+    assert (result["good_until"], result["good_until_reason"]) == (result["list"]["expires"], "the list expires")
+    outcomes = {step["number"]: step["outcome"] for step in result["steps"]}
+    assert sorted(outcomes) == list(range(1, 17))
+    assert {number for number, outcome in outcomes.items() if outcome != "passed"} == {13, 14, 16}
+
+
+def test_what_ends_a_proof_first_is_told(bench: t.Any) -> None:
+    bench.publish()
+    bench.pki.write_crls(1)
+    result = bench.done("imagelist_info", reading(bench))
+    assert result["good_until"] == to_text(bench.pki.now + timedelta(days=1))
+    assert result["good_until_reason"].startswith("the CRL of ")
+    short = bench.pki.issue("Erin Endorser", 0.5, directory="short")
+    bench.publish(
+        certificate=str(short.certificate_path), private_key=str(short.key_path), title="Again", lifetime="2d"
+    )
+    result = bench.done("imagelist_info", reading(bench))
+    assert result["good_until"] == to_text(bench.pki.now + timedelta(days=0.5))
+    assert result["good_until_reason"] == f"the certificate of {short.dn} expires"
+
+
+def test_a_refusal_tells_its_step(bench: t.Any) -> None:
+    bench.publish()
+    bench.pki.revoke(bench.pki.endorser.certificate)
+    result = bench.run("imagelist_info", reading(bench))
+    assert result.failed and result["code"] == "revoked"
+    assert (result["step"]["number"], result["step"]["title"]) == (8, "revocation")
+    assert result["step"]["detail"] in result["msg"] and result["remedy"] in result["msg"]
+    outcomes = [step["outcome"] for step in result["steps"]]
+    assert outcomes == ["passed"] * 7 + ["refused"] + ["not reached"] * 8
+
+
+def test_too_much_is_refused_at_the_first_step(bench: t.Any) -> None:
+    bench.message.write_bytes(b"x" * (8 * 1024 * 1024 + 1))
+    for source in ({}, {"uri": bench.uri, "ca_path": str(bench.pki.tls / "ca.pem")}):
+        result = bench.run("imagelist_info", reading(bench, **source))
+        assert (result["code"], result["step"]["number"]) == ("too_large", 1)
+
+
+def test_without_a_message_there_is_no_step(bench: t.Any) -> None:
+    result = bench.run("imagelist_info", {"src": "/nowhere/images.list", **bench.trust})
+    assert (result["step"], result["steps"]) == (None, [])
+
+
+def test_an_audit_is_no_verification(bench: t.Any) -> None:
+    bench.publish()
+    later = to_text(bench.pki.now + timedelta(days=3))
+    result = bench.done("imagelist_info", reading(bench, when=later))
+    assert (result["verified"], result["audit"], result["as_of"]) == (False, True, later)
+    after = to_text(bench.pki.now + timedelta(days=29))
+    assert bench.run("imagelist_info", reading(bench, when=after))["code"] == "list_expired"
+    before = to_text(bench.pki.now - timedelta(days=3))
+    assert bench.run("imagelist_info", reading(bench, when=before))["step"]["number"] == 7
+
+
+def test_a_time_is_written_in_utc(bench: t.Any) -> None:
+    bench.publish()
+    assert bench.run("imagelist_info", reading(bench, when="yesterday"))["code"] == "option_invalid"
+    assert bench.run("imagelist_info", reading(bench, when="2026-01-01", verify=False))["code"] == "option_invalid"

@@ -22,6 +22,7 @@ from .verdict import PathStatus
 
 if t.TYPE_CHECKING:
     from ...trust.anchors import Anchors
+    from ...trust.steps import Explanation
     from ...trust.verify import Verified
     from ..store.catalogue import Catalogue
 
@@ -41,7 +42,9 @@ class AnchorStore:
             return self._loaded[path]
 
 
-def verify(octets: bytes, trust: TrustOptions, anchors: Anchors, now: datetime) -> Verified:
+def verify(
+    octets: bytes, trust: TrustOptions, anchors: Anchors, now: datetime, *, explanation: Explanation | None = None
+) -> Verified:
     """Verify a message as the trust options say; TrustError otherwise."""
     from ...trust.verify import verify_message
 
@@ -53,6 +56,7 @@ def verify(octets: bytes, trust: TrustOptions, anchors: Anchors, now: datetime) 
         allow_host=trust.allow_host,
         crl_mode=trust.crl_mode,
         namespaces_mode=trust.namespaces_mode,
+        explanation=explanation,
     )
 
 

@@ -10,6 +10,7 @@ import pytest
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import TrustError
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.imagelist.check import check_list, content_digest
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.imagelist.writer import write_list
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.steps import Explanation
 
 LIST_ID = "4e186b44-2c64-40ea-97d5-e9e5c0bce059"
 CREATED = datetime(2026, 11, 1, tzinfo=timezone.utc)
@@ -118,3 +119,64 @@ def test_the_same_content_is_accepted_again(content: t.Any, judge: t.Any) -> Non
     same = {"version": "7", "sha512_of_signed_content": content_digest(content())}
     assert judge(content(), last_accepted=same) == "accepted"
     assert judge(content(dc_title="x"), last_accepted=same) == "version_reused"
+
+
+def test_one_content_comes_back_by_an_act_of_rebaselining(content: t.Any, judge: t.Any) -> None:
+    for accepted, code in (("999999999", "rollback"), ("7", "version_reused")):
+        last = {"version": accepted, "sha512_of_signed_content": "00" * 64}
+        assert judge(content(), last_accepted=last, rebaseline=content_digest(content())) == "accepted"
+        assert judge(content(dc_title="x"), last_accepted=last, rebaseline=content_digest(content())) == code
+
+
+def test_rebaselining_overrides_the_version_only(content: t.Any, judge: t.Any) -> None:
+    expected = {
+        "last_accepted": {"version": "999999999", "sha512_of_signed_content": "00" * 64},
+        "rebaseline": content_digest(content()),
+    }
+    assert judge(content(), EXPIRES, **expected) == "list_expired"
+    assert judge(content(), endorsers=[STRANGER], **expected) == "not_authorised"
+    assert judge(content(), identifier=LIST_ID.replace("4", "5"), **expected) == "identifier_mismatch"
+
+
+def test_a_content_that_was_set_aside_does_not_come_back_by_its_version(content: t.Any, judge: t.Any) -> None:
+    expected: dict[str, t.Any] = {"last_accepted": {"version": "4", "sha512_of_signed_content": "00" * 64}}
+    set_aside = {content_digest(content())}
+    assert judge(content(), set_aside=set_aside, **expected) == "rollback"
+    assert judge(content(dc_title="x"), set_aside=set_aside, **expected) == "accepted"
+    assert judge(content(), set_aside=set_aside, rebaseline=content_digest(content()), **expected) == "accepted"
+
+
+NO_STEP: t.Final[dict[str, t.Any]] = {"endorsers": None, "identifier": None, "last_accepted": None}
+REFUSED_AT: t.Final[dict[int, dict[str, t.Any]]] = {
+    12: {"changes": {"hv_endorser": endorsed_by(STRANGER)}},
+    13: {"endorsers": [STRANGER]},
+    14: {"identifier": LIST_ID.replace("4", "5")},
+    15: {"when": EXPIRES},
+    16: {"last_accepted": {"version": "8", "sha512_of_signed_content": "00" * 64}},
+}
+
+
+@pytest.mark.parametrize("number", REFUSED_AT)
+def test_the_step_of_a_refusal_is_recorded(content: t.Any, judge: t.Any, number: int) -> None:
+    explanation = Explanation()
+    case = dict(REFUSED_AT[number])
+    code = judge(content(**case.pop("changes", {})), explanation=explanation, **case)
+    refused = explanation.refused()
+    assert refused is not None and (refused.number, refused.code) == (number, code)
+    outcomes = [step.outcome for step in explanation.steps()[10:]]
+    assert outcomes[: number - 11] == ["passed"] * (number - 11)
+    assert outcomes[number - 10 :] == ["not reached"] * (16 - number)
+
+
+def test_what_cannot_be_read_is_refused_at_its_step(judge: t.Any) -> None:
+    explanation = Explanation()
+    assert judge(b"[", explanation=explanation) == "json_invalid"
+    assert [step.number for step in explanation.steps() if step.outcome == "refused"] == [11]
+
+
+def test_a_question_that_is_not_asked_is_not_passed(content: t.Any, judge: t.Any) -> None:
+    explanation = Explanation()
+    assert judge(content(), explanation=explanation, **NO_STEP) == "accepted"
+    not_asked = [step.number for step in explanation.steps() if step.outcome == "not asked"]
+    assert not_asked == [13, 14, 16]
+    assert explanation.refused() is None
