@@ -371,22 +371,16 @@ def bring_up_to_date(module: AnsibleModule) -> Outcome:
 
 
 def _both(refreshed: Outcome, synced: Outcome) -> Outcome:
-    lists = refreshed.data.get("lists", [])
-    data = {key: value for key, value in synced.data.items() if key not in ("failed", "skipped")}
-    failed_lists = [{"list": item["identifier"], "image": None, **item["error"]} for item in lists if item.get("error")]
-    failed_images = [{"list": item["list"], "image": item["image"], **item["error"]} for item in synced.data["failed"]]
     return Outcome(
         changed=refreshed.changed or synced.changed,
         before={"lists": refreshed.before, "files": synced.before},
         after={"lists": refreshed.after, "files": synced.after},
         actions=(*refreshed.actions, *synced.actions),
         warnings=(*refreshed.warnings, *synced.warnings),
-        # Ansible takes `failed` and `skipped` in a result for its own.
         data={
-            **data,
-            "lists": lists,
-            "unwanted": synced.data["skipped"],
-            "failures": [*failed_lists, *failed_images],
+            **synced.data,
+            "lists": refreshed.data.get("lists", []),
+            "failures": [*refreshed.data.get("failures", []), *synced.data["failures"]],
         },
     )
 

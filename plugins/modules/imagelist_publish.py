@@ -31,7 +31,8 @@ attributes:
   check_mode:
     support: full
     details:
-      - In check mode nothing is signed and nothing is written. The plan is the one that a real run would carry out.
+      - In check mode the list is composed, signed and verified in memory, and nothing is written. The plan is the one
+        that a real run would carry out.
   diff_mode:
     support: full
     details:
@@ -107,9 +108,9 @@ options:
       - The images that the list endorses.
       - With O(purge_images=false), what is left out of an image stays as it is published. Otherwise it is empty, or the
         default that the option names.
+      - It must be given, if need be as V([]), which withdraws all images, unless O(purge_images=false).
     type: list
     elements: dict
-    default: []
     suboptions:
       identifier:
         description:
@@ -493,7 +494,7 @@ ARGUMENTS = {
     "version": {"type": "str"},
     "endorser": {"type": "dict", "options": {"name": {"type": "str"}, "email": {"type": "str"}}},
     "metadata": {"type": "dict", "default": {}},
-    "images": {"type": "list", "elements": "dict", "default": [], "options": IMAGE},
+    "images": {"type": "list", "elements": "dict", "options": IMAGE},
     "purge_images": {"type": "bool", "default": True},
     "certificate": {"type": "path", "required": True},
     "private_key": {"type": "path", "required": True, "no_log": False},

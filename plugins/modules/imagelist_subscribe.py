@@ -83,7 +83,7 @@ options:
       - V(approve) approves the images of this list, without a decision about each. Those that O(select) names are
         cached.
       - V(cache) approves the images of this list, and caches all of them if O(select) names none.
-      - V(refuse) does the same as V(report) in this version.
+      - V(refuse) wants each image approved by its UUID. A decision about a tag does not approve it.
     type: str
     choices: [report, approve, cache, refuse]
     default: report

@@ -146,6 +146,8 @@ def expand_uri(template: str, values: t.Mapping[str, str]) -> str:
 
 
 def _images(options: Options, *, merge: bool) -> tuple[ImageSpec, ...]:
+    if options.get("images") is None and not merge:
+        raise invalid("images", "name the list's images, or [] for a list without any, or set purge_images to false")
     images: list[ImageSpec] = []
     seen: dict[str, str] = {}
     for index, item in enumerate(options.get("images") or ()):

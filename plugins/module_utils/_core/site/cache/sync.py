@@ -43,8 +43,8 @@ class _Run:
     verified: list[dict[str, t.Any]] = field(default_factory=list)
     damaged: list[dict[str, t.Any]] = field(default_factory=list)
     purged: list[dict[str, t.Any]] = field(default_factory=list)
-    skipped: list[dict[str, t.Any]] = field(default_factory=list)
-    failed: list[dict[str, t.Any]] = field(default_factory=list)
+    unwanted: list[dict[str, t.Any]] = field(default_factory=list)
+    failures: list[dict[str, t.Any]] = field(default_factory=list)
 
     def changed(self) -> bool:
         return bool(self.downloaded or self.moved or self.restored or self.damaged or self.purged)
@@ -53,7 +53,7 @@ class _Run:
         return {part.name: getattr(self, part.name) for part in fields(self)}
 
     def fail(self, step: Step, error: VmimagesError) -> None:
-        self.failed.append({**step.as_dict(), "error": error.as_dict()})
+        self.failures.append({"list": step.row["list_id"], "image": step.row["image_id"], **error.as_dict()})
 
 
 def sync(
@@ -71,7 +71,7 @@ def sync(
 
     Files that lost their endorsement or approval move to `expired` first, then what is missing is downloaded,
     `max_parallel` images at once. `verify` reads every cached file again; `purge_expired` deletes what has been in
-    `expired` for that long. One image's failure is reported under ``failed`` and stops no other.
+    `expired` for that long. One image's failure is reported under ``failures`` and stops no other.
     Raises ``unknown_list``, ``unknown_image``, and ``state_busy`` when another run is downloading.
     """
     if check:
@@ -152,7 +152,7 @@ def _still_wanted(catalogue: Catalogue, step: Step, run: _Run) -> bool:
     catalogue.catch_up()
     wanted, code = is_wanted(catalogue, step.row)
     if not wanted:
-        run.skipped.append({**step.as_dict(), "code": code})
+        run.unwanted.append({**step.as_dict(), "code": code})
     return wanted
 
 
@@ -192,7 +192,7 @@ def _admit(writer: Writer, step: Step, done: octets.Verified, run: _Run) -> None
         if step.action == "download":
             with contextlib.suppress(FileNotFoundError):
                 done.path.unlink()
-            run.skipped.append({**step.as_dict(), "code": code})
+            run.unwanted.append({**step.as_dict(), "code": code})
         return
     if stat_record(done.path) != done.stat:
         raise TransferError("checksum_mismatch", f"{done.path} was changed by somebody else.", path=str(done.path))

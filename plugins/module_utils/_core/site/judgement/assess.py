@@ -203,6 +203,7 @@ def _list_facts(catalogue: Catalogue, list_id: str) -> tuple[Subscription, ListF
         expires=from_text(version["expires"]) if version else None,
         max_age=subscription.age_limit(),
         approves_new=subscription.approves_new,
+        by_name_only=subscription.new_images == "refuse",
     )
 
 

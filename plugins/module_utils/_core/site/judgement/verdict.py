@@ -62,7 +62,10 @@ class ImageFacts:
 
 @dataclass(frozen=True)
 class ListFacts:
-    """The image's list; `version`, `created` and `expires` are None while no version of it was accepted."""
+    """The image's list; `version`, `created` and `expires` are None while no version of it was accepted.
+
+    `approves_new`: its images need no decision; `by_name_only`: an approval of a tag does not speak of its images.
+    """
 
     identifier: str
     subscribed: bool
@@ -71,6 +74,7 @@ class ListFacts:
     expires: datetime | None
     max_age: timedelta | None
     approves_new: bool
+    by_name_only: bool
 
 
 @dataclass(frozen=True)
@@ -207,7 +211,10 @@ def _certification(path: PathStatus, now: datetime) -> t.Iterator[Reason]:
 
 
 def _approval(image: ImageFacts, of: ListFacts, decisions: t.Sequence[Decision]) -> t.Iterator[Reason]:
-    approving = any(decision.decision in ("approve", RUN_ANYWAY) for decision in decisions)
+    approving = any(
+        decision.decision in ("approve", RUN_ANYWAY) and not (of.by_name_only and decision.target_type != "image")
+        for decision in decisions
+    )
     if not approving and not of.approves_new:
         yield Reason("not_approved", f"The site has not approved image {image.identifier}.")
 

@@ -26,6 +26,7 @@ def options(**changes: t.Any) -> dict[str, t.Any]:
         "certificate": "/c",
         "private_key": "/k",
         "history_dir": "/h",
+        "images": [],
         **changes,
     }
 
@@ -45,7 +46,6 @@ def test_options_of_none_are_absent() -> None:
         "version",
         "endorser",
         "metadata",
-        "images",
         "purge_images",
         "passphrase",
         "passphrase_file",
@@ -110,6 +110,7 @@ WRONG: list[tuple[dict[str, t.Any], str]] = [
     (options(metadata={"x": "\0"}), "metadata.x"),
     (options(metadata={"x": b"y"}), "metadata.x"),
     (options(metadata={5: "x"}), "metadata"),
+    (options(images=None), "images"),
     (options(images=[image(), image()]), "images[1].identifier"),
     (options(images=[image(), image(identifier=IMAGE_ID.upper())]), "images[1].identifier"),
     (options(images=[image(identifier="../x")]), "images[0].identifier"),

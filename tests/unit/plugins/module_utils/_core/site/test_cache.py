@@ -152,7 +152,7 @@ def test_other_octets_than_the_endorsed_never_enter(world: World, size: int, cod
     next(world.web.glob("*.img")).write_bytes(b"x" * size)
     outcome = world.sync()
     assert not outcome.changed
-    assert [failure["error"]["code"] for failure in outcome.data["failed"]] == [code]
+    assert [failure["code"] for failure in outcome.data["failures"]] == [code]
     assert world.files("current") == world.files("downloading") == []
 
 
@@ -162,7 +162,7 @@ def test_one_failure_stops_no_other_image(world: World) -> None:
     next(world.web.glob(f"{IMAGE}*.img")).unlink()
     outcome = world.sync()
     assert outcome.changed
-    assert [failure["image"] for failure in outcome.data["failed"]] == [IMAGE]
+    assert [failure["image"] for failure in outcome.data["failures"]] == [IMAGE]
     assert world.verdict(IMAGE_2)["allowed"]
 
 
@@ -181,7 +181,7 @@ def test_the_verdict_is_asked_again_before_and_after_each_download(world: World)
     outcome = world.sync(max_parallel=1, progress=blacklist_all)
     assert not outcome.changed
     assert len(set(asked)) == 1
-    assert [item["code"] for item in outcome.data["skipped"]] == ["blacklisted", "blacklisted"]
+    assert [item["code"] for item in outcome.data["unwanted"]] == ["blacklisted", "blacklisted"]
     assert world.files("current") == world.files("downloading") == []
 
 
@@ -218,7 +218,7 @@ def test_a_touched_file_is_read_and_kept(world: World) -> None:
     for image in world.web.glob("*.img"):
         image.unlink()
     assert world.verdict()["code"] == "file_changed"
-    assert world.sync().data["failed"] == []
+    assert world.sync().data["failures"] == []
     assert world.verdict()["allowed"]
 
 

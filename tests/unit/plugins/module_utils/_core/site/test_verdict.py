@@ -26,7 +26,7 @@ LIST = "4e186b44-2c64-40ea-97d5-e9e5c0bce059"
 OTHER_LIST = "11111111-2c64-40ea-97d5-e9e5c0bce059"
 IMAGE = "488dcdc4-9ab1-4fc8-a7ba-b7a5428ecb3d"
 
-GOOD_LIST = ListFacts(LIST, True, "7", NOW - DAY, NOW + 20 * DAY, None, False)
+GOOD_LIST = ListFacts(LIST, True, "7", NOW - DAY, NOW + 20 * DAY, None, False, False)
 GOOD_IMAGE = ImageFacts(IMAGE, "SL5", "SL5", "1", True, LIST, None, FileFacts("/cache/current/x", True))
 GOOD_PATH = PathStatus(None, "", NOW + 5 * DAY)
 
@@ -137,6 +137,14 @@ def test_the_verdict_is_good_until_the_first_end() -> None:
         decisions=(_decided("approve", until=NOW + 4 * DAY),),
     )
     assert ends.good_until == NOW + 2 * DAY
+
+
+def test_a_subscription_may_want_each_image_approved_by_name() -> None:
+    strict = replace(GOOD_LIST, by_name_only=True)
+    assert _judge(of=strict).allowed
+    assert _judge(of=strict, decisions=(_decided("approve", kind="tag", target="SL5"),)).code == "not_approved"
+    assert _judge(of=strict, decisions=(_decided("run_anyway", kind="tag", target="SL5"),)).code == "not_approved"
+    assert _judge(of=strict, decisions=(_decided("blacklist", kind="tag", target="SL5"),)).code == "blacklisted"
 
 
 def test_a_subscription_may_approve_whatever_its_endorsers_list() -> None:
