@@ -33,7 +33,7 @@ def refresh(options: argparse.Namespace) -> int:
         rows = [(item["identifier"], item["version"], item["status"], _code(item.get("error"))) for item in reports]
         emit(*(table(("LIST", "VERSION", "STATUS", "ERROR"), rows) or ["No list is subscribed."]))
         emit_failures((item["uri"], item["error"]) for item in reports if item.get("error"))
-    return SOME_FAILED if outcome.data["failed"] else 0
+    return SOME_FAILED if outcome.data["failures"] else 0
 
 
 def sync(options: argparse.Namespace) -> int:
@@ -55,10 +55,10 @@ def sync(options: argparse.Namespace) -> int:
     else:
         emit_warnings(outcome.warnings)
         rows = [(item["action"], item.get("image"), item.get("version"), item.get("path")) for item in outcome.actions]
-        failed = outcome.data["failed"]
+        failed = outcome.data["failures"]
         emit(*(table(("ACTION", "IMAGE", "VERSION", "FILE"), rows) or ([] if failed else ["The cache is up to date."])))
-        emit_failures((item["image"], item["error"]) for item in failed)
-    return SOME_FAILED if outcome.data["failed"] else 0
+        emit_failures((item["image"], item) for item in failed)
+    return SOME_FAILED if outcome.data["failures"] else 0
 
 
 def status(options: argparse.Namespace) -> int:

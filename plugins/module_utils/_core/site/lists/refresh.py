@@ -178,7 +178,11 @@ def outcome(reports: t.Sequence[ListReport]) -> Outcome:
         warnings=tuple(warning for report in reports for warning in report.warnings()),
         data={
             "lists": [report.as_dict() for report in reports],
-            "failed": [report.identifier for report in reports if report.error],
+            "failures": [
+                {"list": report.identifier, "image": None, **report.error.as_dict()}
+                for report in reports
+                if report.error is not None
+            ],
         },
     )
 

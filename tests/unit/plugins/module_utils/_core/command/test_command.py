@@ -82,7 +82,7 @@ def test_refresh_says_which_list_failed(site: t.Any, call: Call) -> None:
     assert answer.code == 3
     assert "mime_" in answer.out and site.uri in answer.err
     assert "Traceback" not in answer.err
-    assert call("refresh", "--json").json["failed"] == [LIST]
+    assert call("refresh", "--json").json["failures"][0]["list"] == LIST
 
 
 def test_sync_downloads_what_is_approved(site: t.Any, call: Call) -> None:
@@ -100,7 +100,7 @@ def test_sync_says_which_image_failed(site: t.Any, call: Call) -> None:
     answer = call("sync")
     assert answer.code == 3
     assert "checksum_mismatch" in answer.err and IMAGE in answer.err
-    assert call("sync", "--json").json["failed"][0]["error"]["code"] == "checksum_mismatch"
+    assert call("sync", "--json").json["failures"][0]["code"] == "checksum_mismatch"
 
 
 def test_verdict_prints_the_path_of_an_allowed_image(site: t.Any, call: Call) -> None:
