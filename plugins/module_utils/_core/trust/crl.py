@@ -16,7 +16,7 @@ import re
 import typing as t
 
 from ..errors import TrustError
-from . import ber, files, names
+from . import ber, distribution, files, names
 from . import certificate as certificates
 
 if t.TYPE_CHECKING:
@@ -27,10 +27,10 @@ MAX_CRL: t.Final = 128 * 1024 * 1024
 _PEEK: t.Final = 16 * 1024
 _BEGIN = re.compile(rb"-----BEGIN X509 CRL-----\s")
 _HASHES: t.Final = frozenset({"sha256", "sha384", "sha512"})
-#: CRL extensions that restrict nothing and may be critical or not: authority key identifier, CRL number
-_HARMLESS: t.Final = frozenset({"2.5.29.35", "2.5.29.20"})
-#: extensions that make a CRL something other than the full list of its issuer, critical or not
-_PARTIAL: t.Final = frozenset({"2.5.29.27", "2.5.29.28"})
+#: CRL extensions that may be critical: authority key identifier and CRL number, which restrict nothing, and the issuing
+#: distribution point, which is processed
+_KNOWN: t.Final = frozenset({"2.5.29.35", "2.5.29.20", "2.5.29.28"})
+_DELTA: t.Final = "2.5.29.27"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,7 +138,7 @@ def check(
 
     Raises `TrustError`: revoked crl_unavailable. What is revoked is said before what is unavailable.
     """
-    judged = [_Judged(certificate, issuer, store, when) for certificate, issuer in zip(path, path[1:])]
+    judged = [_Judged(one, _issuers(path[at:]), store, when) for at, one in enumerate(path[:-1], start=1)]
     for one in judged:
         if one.revoked_by:
             detail = f"The certificate of {one.name} is revoked by the CRL of {one.issuer_name}"
@@ -153,35 +153,57 @@ def check(
     return tuple(used)
 
 
+def _issuers(above: t.Sequence[x509.Certificate]) -> list[x509.Certificate]:
+    """The certificates whose keys may sign the CRL: the issuer's, and after a roll-over the one that vouches for it.
+
+    `above` is the path from the issuer on. A CA that has certified its own other key signs one CRL for both; its keys
+    stand next to each other in the path, in self-issued certificates.
+    """
+    found = [above[0]]
+    for lower, upper in zip(above, above[1:]):
+        if not certificates.fields_of(lower).self_issued:
+            break
+        found.append(upper)
+    return found
+
+
 class _Judged:
-    """One certificate against all the CRLs of its issuer."""
+    """One certificate against all the CRLs of its issuer, which may have several keys."""
 
     def __init__(
-        self, certificate: x509.Certificate, issuer: x509.Certificate, store: CrlStore, when: datetime.datetime
+        self,
+        certificate: x509.Certificate,
+        issuers: t.Sequence[x509.Certificate],
+        store: CrlStore,
+        when: datetime.datetime,
     ) -> None:
-        issuer_name = certificates.fields_of(issuer).subject
+        issuer_name = certificates.fields_of(issuers[0]).subject
         self.name = names.slash(certificates.fields_of(certificate).subject)
         self.issuer_name = names.slash(issuer_name)
+        self.certificate = certificate
         self.serial = certificate.serial_number
         self.revoked_by: datetime.datetime | None = None
         self.best: x509.CertificateRevocationList | None = None
         found, broken = store.of(issuer_name)
         self.reasons = [f"{path} cannot be read" for path in broken]
         for revocations in found:
-            self._look_at(revocations, issuer, when)
+            self._look_at(revocations, issuers, when)
 
     def _look_at(
-        self, revocations: x509.CertificateRevocationList, issuer: x509.Certificate, when: datetime.datetime
+        self,
+        revocations: x509.CertificateRevocationList,
+        issuers: t.Sequence[x509.Certificate],
+        when: datetime.datetime,
     ) -> None:
-        problem = _forged(revocations, issuer)
-        if problem:
-            self.reasons.append(problem)
+        problems = [_forged(revocations, issuer) for issuer in issuers]
+        if None not in problems:
+            self.reasons.append(problems[0] or "")
             return
         this_update = revocations.last_update_utc
         if revocations.get_revoked_certificate_by_serial_number(self.serial) is not None:
             self.revoked_by = this_update
             return
-        problem = _unusable(revocations, when)
+        problem = _unusable(revocations, self.certificate, when)
         if problem:
             self.reasons.append(problem)
         elif self.best is None or this_update > self.best.last_update_utc:
@@ -208,8 +230,12 @@ def _forged(revocations: x509.CertificateRevocationList, issuer: x509.Certificat
     return None if usage.crl_sign else "the issuer's key usage does not allow to sign CRLs"
 
 
-def _unusable(revocations: x509.CertificateRevocationList, when: datetime.datetime) -> str | None:
-    """Why a genuine CRL does not show that a serial is good, or None."""
+def _unusable(
+    revocations: x509.CertificateRevocationList, certificate: x509.Certificate, when: datetime.datetime
+) -> str | None:
+    """Why a genuine CRL does not show that this certificate is good, or None."""
+    from cryptography import x509
+
     this_update, next_update = revocations.last_update_utc, revocations.next_update_utc
     if this_update > when:
         return f"it is valid only from {this_update:%Y-%m-%dT%H:%M:%SZ} on"
@@ -220,15 +246,21 @@ def _unusable(revocations: x509.CertificateRevocationList, when: datetime.dateti
     try:
         for extension in revocations.extensions:
             oid = extension.oid.dotted_string
-            if oid in _PARTIAL or (extension.critical and oid not in _HARMLESS):
+            if oid == _DELTA:
+                return "it is a delta CRL, which is not processed here"
+            if extension.critical and oid not in _KNOWN:
                 return f"it has the extension {oid}, which is not processed here"
+            if isinstance(extension.value, x509.IssuingDistributionPoint):
+                elsewhere = distribution.out_of_scope(extension.value, certificate)
+                if elsewhere:
+                    return elsewhere
         # Walking through all entries is slow, and an encoded TRUE is needed for a critical one.
         if b"\x01\x01\xff" in revocations.tbs_certlist_bytes:
             for entry in revocations:
                 if any(extension.critical for extension in entry.extensions):
                     return "an entry has a critical extension, which is not processed here"
-    except ValueError:
-        return "its extensions are malformed"
+    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+        return "its extensions, or those of the certificate, are malformed"
     return None
 
 
@@ -241,6 +273,7 @@ def _used(revocations: x509.CertificateRevocationList, issuer_name: str) -> CrlU
     except x509.ExtensionNotFound:
         number = None
     next_update = revocations.next_update_utc
-    assert next_update is not None  # _unusable() has seen it
+    if next_update is None:
+        raise ValueError("the CRL has no next update")  # _unusable() has seen that it has one
     digest = hashlib.sha256(revocations.public_bytes(Encoding.DER)).hexdigest()
     return CrlUsed(issuer_name, number, revocations.last_update_utc, next_update, digest)

@@ -52,12 +52,26 @@ def _helpers(
     found = []
     for der in embedded:
         try:
-            if der not in present and not certificates.fields(der).self_issued:
-                present.add(der)
-                found.append(x509.load_der_x509_certificate(der))
+            if der in present:
+                continue
+            present.add(der)
+            certificate = x509.load_der_x509_certificate(der)
+            if not (certificates.fields(der).self_issued and _self_signed(certificate)):
+                found.append(certificate)
         except (ValueError, TypeError, x509.InvalidVersion):
             continue  # whatever it is, it leads nowhere
     return found
+
+
+def _self_signed(certificate: x509.Certificate) -> bool:
+    """Whether it vouches for itself; a self-issued one that another key of its CA has signed may show the way."""
+    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+
+    try:
+        certificate.verify_directly_issued_by(certificate)
+    except (InvalidSignature, UnsupportedAlgorithm):
+        return False
+    return True
 
 
 def _leads_to_anchor(
