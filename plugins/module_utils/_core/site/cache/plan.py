@@ -72,7 +72,7 @@ def plan(
     assessor = Assessor(catalogue)
     rows = _scope(catalogue, lists, images)
     steps = [step for row in rows for step in _step(catalogue, assessor, row, verify=verify)]
-    return [*_superseded(catalogue, {row["image_id"] for row in rows}), *steps]
+    return [*_superseded(catalogue, rows), *steps]
 
 
 def is_wanted(catalogue: Catalogue, row: sqlite3.Row) -> tuple[bool, str]:
@@ -128,14 +128,15 @@ def _step(catalogue: Catalogue, assessor: Assessor, row: sqlite3.Row, *, verify:
         yield Step("read", name, row, source=expired)
 
 
-def _superseded(catalogue: Catalogue, scope: set[str]) -> t.Iterator[Step]:
-    """Files of versions that are not the latest of their list any more."""
-    newest = {file_name(row) for image in scope for row in latest(catalogue, image_id=image)}
+def _superseded(catalogue: Catalogue, rows: t.Sequence[sqlite3.Row]) -> t.Iterator[Step]:
+    """Files of versions that are not the latest of their list any more, which the `rows` are."""
+    newest = {file_name(row) for row in rows}
+    scope = {(row["list_id"], row["image_id"]) for row in rows}
     recorded = {row["name"] for row in catalogue.rows("SELECT name FROM files WHERE state = 'current'")}
     found = {path.name for path in catalogue.state.current.iterdir()}
     for name in sorted((recorded | found) - newest):
         row = _row_of(catalogue, name)
-        if row is not None and row["image_id"] in scope:
+        if row is not None and (row["list_id"], row["image_id"]) in scope:
             yield Step("expire", name, row, code="superseded")
 
 

@@ -78,14 +78,11 @@ def sync(
         return _planned(catalogue, plan(catalogue, lists=lists, images=images, verify=verify), purge_expired)
     run = _Run()
     with catalogue.writing() as writer:
-        for step in plan(catalogue, lists=lists, images=images, verify=verify):
+        steps = plan(catalogue, lists=lists, images=images, verify=verify)
+        for step in steps:
             if step.action in ("expire", "restore"):
                 _move(writer, step, run)
-    rest = [
-        step
-        for step in plan(catalogue, lists=lists, images=images, verify=verify)
-        if step.action in ("read", "download")
-    ]
+    rest = [step for step in steps if step.action in ("read", "download")]
     if rest or files.leftovers(catalogue):
         with locked(catalogue.state.path / "cache" / "lock"):
             files.clear_downloading(catalogue)
