@@ -41,7 +41,11 @@ MISSING: dict[str, list[str]] = {}
 
 
 def _is_missing(requirement: str) -> bool:
-    return os.geteuid() != 0 if requirement == "root" else shutil.which(requirement) is None
+    if requirement == "root":
+        return os.geteuid() != 0
+    if requirement.startswith("/"):
+        return not pathlib.Path(requirement).exists()
+    return shutil.which(requirement) is None
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
