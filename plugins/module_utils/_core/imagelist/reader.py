@@ -26,6 +26,9 @@ CHECKSUM_DIGITS: t.Final[t.Mapping[str, int]] = {
     "sha512": 128,
 }
 
+#: Each is compared with the signer.
+MAX_ENDORSERS: t.Final = 1000
+
 _UUID: t.Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _TIME: t.Final = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})(?:T([0-9]{2}):([0-9]{2}):([0-9]{2})Z)?")
 _HEX: t.Final = re.compile(r"[0-9a-f]+")
@@ -89,6 +92,8 @@ def _endorsers(raw: _Object) -> tuple[Endorser, ...]:
         return (_endorser(_object(raw, ENDORSER, ""), ENDORSER),)
     if not value:
         raise _malformed(ENDORSER, "names nobody")
+    if len(value) > MAX_ENDORSERS:
+        raise _malformed(ENDORSER, f"names more than {MAX_ENDORSERS} endorsers")
     return tuple(
         _endorser(_mapping(item, f"{ENDORSER}[{index}]"), f"{ENDORSER}[{index}]") for index, item in enumerate(value)
     )

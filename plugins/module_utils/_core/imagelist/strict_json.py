@@ -21,7 +21,8 @@ MAX_DIGITS: t.Final = 18
 
 # The end of the text closes a string too, so that no unterminated string is scanned more than once.
 _STRING: t.Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)
-_BRACKET: t.Final = re.compile(rb"[\[\]{}]")
+_ONE_KIND: t.Final = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKETS: t.Final = bytes(octet for octet in range(256) if octet not in b"[]{}")
 
 
 def parse_json(octets: bytes) -> t.Any:
@@ -54,11 +55,14 @@ def _invalid(detail: str) -> TrustError:
 
 
 def _check_depth(octets: bytes) -> None:
-    depth = 0
-    for bracket in _BRACKET.findall(_STRING.sub(b"", octets)):
-        depth += 1 if bracket in b"[{" else -1
-        if depth > MAX_DEPTH:
-            raise _invalid(f"The list is nested deeper than {MAX_DEPTH} levels.")
+    brackets = _STRING.sub(b"", octets).translate(_ONE_KIND, _NO_BRACKETS)
+    for _ in range(MAX_DEPTH):  # what is left after each round stood one level higher
+        if not brackets:
+            return
+        brackets = brackets.replace(b"[]", b"")
+    # Pairs are left: too deep. Without pairs, closing brackets are left and behind them opening ones: that deep, too.
+    if b"[]" in brackets or brackets.count(b"[") > MAX_DEPTH:
+        raise _invalid(f"The list is nested deeper than {MAX_DEPTH} levels.")
 
 
 def _unique(pairs: list[tuple[str, t.Any]]) -> dict[str, t.Any]:

@@ -26,10 +26,12 @@ if t.TYPE_CHECKING:
 MAX_CERTIFICATE: t.Final = 256 * 1024
 MAX_BUNDLE: t.Final = 64 * 1024 * 1024
 MAX_FILES: t.Final = 50_000
+MAX_BLOCKS: t.Final = 10_000
+MAX_STEPS: t.Final = 1000
 Path = t.Union[str, os.PathLike[str]]
 
 _NAME = re.compile(r"([0-9a-f]{8})\.(?:(r?)([0-9]{1,4})|(namespaces|signing_policy))")
-_PEM = re.compile(rb"-----BEGIN ((?:TRUSTED |X509 )?CERTIFICATE|X509 CRL)-----.*?-----END \1-----", re.DOTALL)
+_PEM = re.compile(rb"-----BEGIN ((?:TRUSTED |X509 )?CERTIFICATE|X509 CRL)-----[^-]*-----END \1-----")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +115,12 @@ def load_directory(path: Path, *, trusted_owners: t.Collection[int] = ()) -> Anc
         raise _unreadable(path, error) from error
     if not stat.S_ISDIR(found.st_mode):
         raise TrustError("anchors_unreadable", f"{path} is not a directory", path=str(path))
+    checked: set[pathlib.Path] = set()
     _check_safe(found, base, trusted_owners)
+    try:
+        _check_way(base, trusted_owners, checked)
+    except OSError as error:
+        raise _unreadable(path, error) from error
     collector = _Collector()
     crls: list[crl.Source] = []
     rules: list[namespaces.Source] = []
@@ -122,11 +129,12 @@ def load_directory(path: Path, *, trusted_owners: t.Collection[int] = ()) -> Anc
         file = base / name
         try:
             status = file.stat()
+            _check_safe(status, file, trusted_owners)
+            if file.is_symlink():
+                _check_target(file, trusted_owners, checked)
         except OSError as error:
             collector.problems.append(Problem(str(file), files.reason(error)))
             status = None
-        if status is not None:
-            _check_safe(status, file, trusted_owners)
         if kind == "crl":
             crls.append(crl.Source(str(file), stem))
         elif kind in policies.KINDS:
@@ -171,9 +179,17 @@ def load_bundle(path: Path, *, trusted_owners: t.Collection[int] = ()) -> Anchor
     except (OSError, files.UnusableFileError) as error:
         raise _unreadable(path, error) from error
     _check_safe(status, pathlib.Path(path), trusted_owners)
+    try:
+        _check_way(pathlib.Path(path), trusted_owners, set())
+    except OSError as error:
+        raise _unreadable(path, error) from error
     collector = _Collector()
     crls: list[crl.Source] = []
-    for match in _PEM.finditer(octets):
+    for number, match in enumerate(_PEM.finditer(octets)):
+        if number >= MAX_BLOCKS:
+            raise TrustError(
+                "anchors_unreadable", f"The bundle {path} has more than {MAX_BLOCKS} blocks", path=str(path)
+            )
         if match[1] == b"X509 CRL":
             crls.append(crl.Source(f"{os.fspath(path)}[{len(crls)}]", None, match[0]))
         elif match[1] == b"CERTIFICATE":
@@ -189,6 +205,45 @@ def _check_safe(status: os.stat_result, path: pathlib.Path, trusted_owners: t.Co
         raise TrustError("anchors_unsafe", f"{path} has mode {mode:04o}: others may write to it", path=str(path))
     if status.st_uid not in (0, os.geteuid(), *trusted_owners):
         raise TrustError("anchors_unsafe", f"{path} belongs to the user number {status.st_uid}", path=str(path))
+
+
+def _check_target(link: pathlib.Path, trusted_owners: t.Collection[int], checked: set[pathlib.Path]) -> None:
+    """Where a link of the directory leads to must be as safe as the directory itself, and so must be the way there."""
+    holder = pathlib.Path(os.path.realpath(link)).parent
+    _check_safe(holder.stat(), holder, trusted_owners)
+    _check_way(link, trusted_owners, checked)
+
+
+def _check_way(path: pathlib.Path, trusted_owners: t.Collection[int], checked: set[pathlib.Path]) -> None:
+    """Nobody else may exchange what `path` names: no directory on the way may be open to all.
+
+    One with the sticky bit may, if what is taken from it belongs to a trusted owner. Links are followed as the kernel
+    does it; what is in `checked` is not looked at again.
+    """
+    here = pathlib.Path("/")
+    waiting = [*reversed((pathlib.Path.cwd() / path).parts)]
+    steps = 0
+    while waiting:
+        steps += 1
+        if steps > MAX_STEPS:
+            raise TrustError("anchors_unreadable", f"The way to {path} is too long", path=str(path))
+        part = waiting.pop()
+        entry = here.parent if part == ".." else here / part
+        if part in ("/", "..") or entry in checked:
+            here = entry
+            continue
+        mode = here.stat().st_mode
+        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+            raise TrustError("anchors_unsafe", f"{here} is on the way, and everybody may write to it", path=str(path))
+        found = entry.lstat()
+        if mode & stat.S_IWOTH and found.st_uid not in (0, os.geteuid(), *trusted_owners):
+            detail = f"{entry} is on the way, and belongs to the user number {found.st_uid}"
+            raise TrustError("anchors_unsafe", detail, path=str(path))
+        if stat.S_ISLNK(found.st_mode):
+            waiting.extend(reversed(entry.readlink().parts))
+        else:
+            checked.add(entry)
+            here = entry
 
 
 def _unreadable(path: Path, error: Exception) -> TrustError:

@@ -13,6 +13,8 @@ from . import ber
 if t.TYPE_CHECKING:
     from cryptography import x509
 
+#: Real certificates have a few thousand octets; what is larger only costs time and memory.
+MAX_OCTETS: t.Final = 64 * 1024
 _SUBJECT_KEY_IDENTIFIER: t.Final = "2.5.29.14"
 
 
@@ -35,6 +37,8 @@ class Fields:
 @functools.lru_cache(maxsize=1024)
 def fields(der: bytes) -> Fields:
     """Read the fields of a DER certificate; raises `ber.BerError`."""
+    if len(der) > MAX_OCTETS:
+        raise ber.BerError(f"a certificate has {len(der)} octets; the cap is {MAX_OCTETS}")
     reader = ber.Reader(der, max_elements=2000)
     outer = reader.children(reader.only(ber.SEQUENCE))
     if len(outer) != 3:

@@ -25,7 +25,7 @@ MINIMUM_RSA: t.Final = 2048
 CURVES: t.Final = frozenset({"secp256r1", "secp384r1", "secp521r1"})
 Path = t.Union[str, os.PathLike[str]]
 
-_PEM = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
+_PEM = re.compile(rb"-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----")
 
 
 def load_signing_key(path: Path, passphrase: bytes | None = None) -> SigningKey:

@@ -80,20 +80,17 @@ def _split_multipart(media: MediaType, body: bytes) -> Parts:
 def _two_parts(body: bytes, boundary: bytes) -> tuple[bytes, bytes]:
     delimiter = b"--" + boundary
     lines: list[tuple[int, int, bool]] = []
-    at = body.find(delimiter)
-    while at >= 0:
-        if at == 0 or body[at - 1 : at] == b"\n":
-            end = body.find(b"\n", at)
-            end = len(body) if end < 0 else end + 1
-            rest = body[at + len(delimiter) : end]
-            closing = rest.startswith(b"--")
-            # Some readers take any line that starts like this for a boundary, others do not: it may not occur.
-            if (rest[2:] if closing else rest).strip(_BLANKS):
-                raise TrustError("mime_malformed", "A line starts like the boundary but does not end like it")
-            lines.append((at, end, closing))
-            if len(lines) > 3:
-                break
-        at = body.find(delimiter, at + 1)
+    at = 0 if body.startswith(delimiter) else _line_start(body, delimiter, 0)
+    while at is not None and len(lines) <= 3:
+        end = body.find(b"\n", at)
+        end = len(body) if end < 0 else end + 1
+        rest = body[at + len(delimiter) : end]
+        closing = rest.startswith(b"--")
+        # Some readers take any line that starts like this for a boundary, others do not: it may not occur.
+        if (rest[2:] if closing else rest).strip(_BLANKS):
+            raise TrustError("mime_malformed", "A line starts like the boundary but does not end like it")
+        lines.append((at, end, closing))
+        at = _line_start(body, delimiter, at)
     if [closing for _start, _end, closing in lines] != [False, False, True]:
         raise TrustError("mime_malformed", "The message does not consist of exactly two parts and a closing boundary")
     (content_start, content_end), (signature_start, signature_end) = (
@@ -105,6 +102,12 @@ def _two_parts(body: bytes, boundary: bytes) -> tuple[bytes, bytes]:
     if body[signature_start - 1 : signature_start] != b"\n" or content_end <= content_start:
         raise TrustError("mime_malformed", "A part of the message is empty")
     return _before_boundary(body, content_start, content_end), body[signature_start:signature_end]
+
+
+def _line_start(body: bytes, start: bytes, after: int) -> int | None:
+    """Where the next line begins that starts like this."""
+    at = body.find(b"\n" + start, after)
+    return None if at < 0 else at + 1
 
 
 def _before_boundary(body: bytes, start: int, end: int) -> bytes:
@@ -143,7 +146,7 @@ def _header_block(octets: bytes) -> tuple[dict[str, str], bytes]:
         if not name.startswith("content-"):
             continue
         if name in headers:
-            raise TrustError("mime_malformed", f"The header {name} occurs twice")
+            raise TrustError("mime_malformed", f"The header {name[:40]} occurs twice")
         headers[name] = match[2].decode("latin-1").strip()
     return headers, octets[at:]
 
@@ -188,7 +191,7 @@ def _decoded(headers: t.Mapping[str, str], body: bytes) -> bytes:
 
 def canonical(octets: bytes) -> bytes:
     """The octets with every bare LF as CRLF (RFC 8551, 3.1.1)."""
-    return re.sub(rb"(?<!\r)\n", b"\r\n", octets)
+    return octets.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
 
 
 def without_headers(octets: bytes) -> bytes:

@@ -9,6 +9,7 @@ puts a backslash before them; both write octets outside printable ASCII as `\\xH
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 import typing as t
 
@@ -105,6 +106,7 @@ def slash(der: bytes) -> str:
     return _form(read_name(der), newer=False, plain=False, email_key=EMAIL_KEYS[0])
 
 
+@functools.lru_cache(maxsize=32)
 def forms(der: bytes) -> frozenset[str]:
     """Every slash form that is accepted for this name."""
     attributes = read_name(der)
@@ -117,6 +119,7 @@ def forms(der: bytes) -> frozenset[str]:
     )
 
 
+@functools.lru_cache(maxsize=32)
 def ambiguity(der: bytes) -> str | None:
     """Why the slash form of this name could be read as another name, or None when it cannot."""
     attributes = read_name(der)
@@ -158,6 +161,19 @@ def _form(attributes: t.Sequence[Attribute], *, newer: bool, plain: bool, email_
             value = value.replace("/", "\\/").replace("+", "\\+")
         pieces.append(f"{'+' if newer and not attribute.first else '/'}{key}={value}")
     return "".join(pieces)
+
+
+def rfc4514(certificate: x509.Certificate) -> str:
+    """The subject's RFC 4514 form; all values in hexadecimal where one is not text of its own encoding."""
+    try:
+        return certificate.subject.rfc4514_string()
+    except (ValueError, TypeError):
+        reader = ber.Reader(certificates.fields_of(certificate).subject)
+        rdns = []
+        for rdn in reversed(reader.children(reader.only(ber.SEQUENCE))):
+            pairs = [reader.children(pair) for pair in reader.children(rdn)]
+            rdns.append("+".join(f"{reader.oid(kind)}=#{reader.whole(value).hex()}" for kind, value in pairs))
+        return ",".join(rdns)
 
 
 def signer_matches(certificate: x509.Certificate, dn: str, ca: str) -> bool:

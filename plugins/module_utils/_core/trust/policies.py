@@ -9,6 +9,7 @@ import re
 import typing as t
 
 from ..errors import TrustError
+from . import patterns
 
 Kind = t.Literal["namespaces", "signing_policy"]
 KINDS: t.Final[tuple[Kind, ...]] = ("namespaces", "signing_policy")
@@ -19,6 +20,7 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _QUOTED = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)')\s*""")
+MAX_RULES: t.Final = 4096
 _VERSION = re.compile(r"#NAMESPACES-VERSION:[ \t]*(\S*)", re.IGNORECASE)
 
 
@@ -29,11 +31,11 @@ class Rule:
     issuer: str | None
     permit: bool
     pattern: str
-    expression: re.Pattern[str]
+    expression: patterns.Pattern
 
     def matches(self, name: str) -> bool:
         """Whether the whole name matches; the pattern's own text always does."""
-        return name == self.pattern or self.expression.fullmatch(name) is not None
+        return name == self.pattern or self.expression.fullmatch(name)
 
 
 class _MalformedError(Exception):
@@ -74,10 +76,11 @@ def _tokens(text: str) -> list[tuple[bool, str]]:
 def _namespaces(text: str) -> tuple[Rule, ...]:
     version = _VERSION.search(text)
     if version and version[1].split(".")[0] != "1":
-        raise _MalformedError(f"its version is {version[1]!r}, not 1.0")
+        raise _MalformedError(f"its version is {version[1][:20]!r}, not 1.0")
     tokens = _tokens(text)
     if len(tokens) % 6:
         raise _MalformedError("a statement is incomplete")
+    _check_number(len(tokens) // 6)
     rules = []
     for at in range(0, len(tokens), 6):
         statement = tokens[at : at + 6]
@@ -96,13 +99,11 @@ def _namespaces(text: str) -> tuple[Rule, ...]:
     return tuple(rules)
 
 
-def _expression(pattern: str) -> re.Pattern[str]:
-    if "(?" in pattern or "[[" in pattern or len(pattern) > 4096:
-        raise _MalformedError(f"the pattern {pattern[:80]!r} is not understood")
+def _expression(pattern: str) -> patterns.Pattern:
     try:
-        return re.compile(pattern, re.DOTALL | re.ASCII)
-    except (re.error, OverflowError, RecursionError) as error:
-        raise _MalformedError(f"the pattern {pattern[:80]!r} is no regular expression: {error}") from None
+        return patterns.regular(pattern)
+    except patterns.PatternError as error:
+        raise _MalformedError(f"the pattern {pattern[:80]!r} is not understood: {error}") from None
 
 
 def _signing_policy(text: str) -> tuple[Rule, ...]:
@@ -123,11 +124,18 @@ def _signing_policy(text: str) -> tuple[Rule, ...]:
         elif keyword in ("pos_rights", "neg_rights") and authority.lower() == "globus" and value.lower() == "ca:sign":
             permit = keyword == "pos_rights"
         elif keyword == "cond_subjects" and authority.lower() == "globus" and permit is not None:
-            for pattern in _patterns(value):
+            found = _patterns(value)
+            _check_number(len(rules) + len(found) * len(issuers))
+            for pattern in found:
                 rules.extend(Rule(issuer, permit, pattern, _glob(pattern)) for issuer in issuers)
         else:
             raise _MalformedError(f"the entry {keyword or value!r:.80} is not understood")
     return tuple(rules)
+
+
+def _check_number(rules: int) -> None:
+    if rules > MAX_RULES:
+        raise _MalformedError(f"it has more than {MAX_RULES} rules")
 
 
 def _patterns(value: str) -> list[str]:
@@ -144,8 +152,8 @@ def _patterns(value: str) -> list[str]:
     return found
 
 
-def _glob(pattern: str) -> re.Pattern[str]:
-    if len(pattern) > 4096 or pattern.count("*") > 16:
-        raise _MalformedError(f"the pattern {pattern[:80]!r} is too long")
-    pieces = {"*": ".*", "?": "."}
-    return re.compile("".join(pieces.get(char, re.escape(char)) for char in re.sub(r"\*+", "*", pattern)), re.DOTALL)
+def _glob(pattern: str) -> patterns.Pattern:
+    try:
+        return patterns.glob(pattern)
+    except patterns.PatternError as error:
+        raise _MalformedError(f"the pattern {pattern[:80]!r} is not understood: {error}") from None

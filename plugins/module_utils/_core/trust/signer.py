@@ -124,7 +124,7 @@ def check_end_entity(certificate: x509.Certificate, *, allow_host: bool) -> str:
 
     try:
         extensions = certificate.extensions
-    except (ValueError, x509.DuplicateExtension) as error:
+    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
         detail = f"The extensions of the signer's certificate are malformed: {error}"
         raise TrustError("certificate_malformed", detail) from error
     _check_proxy(certificate, extensions)

@@ -126,7 +126,7 @@ def describe(certificate: x509.Certificate) -> Signer:
     return Signer(
         dn=names.slash(found.subject),
         ca=names.slash(found.issuer),
-        rfc4514=certificate.subject.rfc4514_string(),
+        rfc4514=names.rfc4514(certificate),
         fingerprint=hashlib.sha256(certificates.der_of(certificate)).hexdigest(),
         not_after=certificate.not_valid_after_utc,
     )

@@ -100,6 +100,52 @@ def test_an_owner_who_is_neither_root_nor_the_user_is_refused(chain: t.Any) -> N
     assert anchors.load(chain.directory, trusted_owners=[4711]).roots
 
 
+def test_what_a_link_leads_to_must_be_safe_as_well(chain: t.Any, tmp_path: pathlib.Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    elsewhere.chmod(0o755)
+    (chain.directory / "22222222.0").rename(elsewhere / "Sub.pem")
+    (chain.directory / "22222222.0").symlink_to(elsewhere / "Sub.pem")
+    assert chain.verify()
+    for mode in (0o775, 0o777, 0o1777):
+        elsewhere.chmod(mode)
+        assert code_of(anchors.load, chain.directory) == "anchors_unsafe"
+
+
+def test_links_on_the_way_are_followed_and_judged(chain: t.Any, tmp_path: pathlib.Path) -> None:
+    open_to_all = tmp_path / "open"
+    open_to_all.mkdir()
+    link = open_to_all / "certificates"
+    link.symlink_to(chain.directory)
+    open_to_all.chmod(0o755)
+    bundle = open_to_all / "bundle.pem"
+    bundle.write_bytes(chain.root.pem)
+    bundle.chmod(0o644)
+    assert anchors.load(link).roots
+    open_to_all.chmod(0o777)
+    assert code_of(anchors.load, link) == "anchors_unsafe"
+    assert code_of(anchors.load, bundle) == "anchors_unsafe"
+    assert code_of(anchors.load, open_to_all / ".." / "open" / "certificates") == "anchors_unsafe"
+    inner = tmp_path / "inner"
+    inner.symlink_to("open/certificates")
+    assert code_of(anchors.load, inner) == "anchors_unsafe"
+    open_to_all.chmod(0o1777)
+    assert anchors.load(inner).roots
+    assert anchors.load(bundle).roots
+
+
+@pytest.mark.needs("root")
+def test_in_a_directory_with_the_sticky_bit_the_link_must_be_ours(chain: t.Any, tmp_path: pathlib.Path) -> None:
+    link = tmp_path / "shared" / "certificates"
+    link.parent.mkdir()
+    link.symlink_to(chain.directory)
+    os.chown(link, 4711, -1, follow_symlinks=False)
+    assert anchors.load(link).roots
+    link.parent.chmod(0o1777)
+    assert code_of(anchors.load, link) == "anchors_unsafe"
+    assert anchors.load(link, trusted_owners=[4711]).roots
+
+
 def test_a_missing_directory(tmp_path: pathlib.Path) -> None:
     assert code_of(anchors.load, tmp_path / "none") == "anchors_unreadable"
     assert code_of(anchors.load_directory, tmp_path / "none") == "anchors_unreadable"
