@@ -203,3 +203,9 @@ class Chain(Pki):
 @pytest.fixture
 def chain(corpus: Corpus, tmp_path: pathlib.Path) -> Chain:
     return Chain(tmp_path / "anchors", corpus.when)
+
+
+@pytest.fixture
+def present_chain(now: datetime.datetime, tmp_path: pathlib.Path) -> Chain:
+    """A chain that holds now: GnuTLS verifies at no other time."""
+    return Chain(tmp_path / "present anchors", now)
