@@ -77,8 +77,9 @@ def _key_identifier(reader: ber.Reader, rest: t.Sequence[ber.Element]) -> bytes 
     return None
 
 
+@functools.lru_cache(maxsize=1024)
 def der_of(certificate: x509.Certificate) -> bytes:
-    """The DER octets of a certificate."""
+    """The DER octets of a certificate; kept, because every path asks for those of all anchors."""
     from cryptography.hazmat.primitives.serialization import Encoding
 
     return certificate.public_bytes(Encoding.DER)

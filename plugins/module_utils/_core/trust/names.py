@@ -88,6 +88,7 @@ class Attribute:
             return None
 
 
+@functools.lru_cache(maxsize=1024)
 def read_name(der: bytes) -> tuple[Attribute, ...]:
     """The attributes of a Name in their order; raises `ber.BerError`."""
     reader = ber.Reader(der, max_elements=1000)
