@@ -57,7 +57,8 @@ REMEDIES: t.Final[t.Mapping[str, str]] = {
     "identifier_mismatch": "Check the subscription's address; a list never changes its identifier.",
     "list_not_yet_valid": "Check this machine's clock; otherwise wait for the date of creation, or ask the endorser.",
     "list_expired": "Ask the endorser to publish the list with a new expiry date.",
-    "rollback": "The server offers an older list than the accepted one: ask the endorser; nothing was changed.",
+    "rollback": "The server offers an older list than the accepted one: ask the endorser; nothing was changed. "
+    "A content whose digest the endorser confirms can be let in (`vmimages rebaseline`).",
     "version_reused": "Ask the endorser to raise the list's version when its content changes.",
     # transfer
     "uri_unsupported": "Use an https, http or (where the administrator names it) file address.",
