@@ -118,6 +118,32 @@ options:
         list is subscribed once.
     type: bool
     default: false
+  rebaseline:
+    description:
+      - Names the one content of the list that is accepted next although its version is lower than the accepted one, or
+        the same. This is the way back when a mistake, or somebody who should not have had the key, has published a
+        version that nothing can follow. Everything else is checked as ever.
+      - The act is journaled, counts at once, and makes the list be fetched unless O(refresh=never). It is used up when
+        the list's next version is accepted, whichever that is. What was accepted before does not come back.
+      - An act with the same digest and reason is made once. Nothing happens when the content is the accepted one, or
+        when no version was accepted so far.
+    type: dict
+    suboptions:
+      digest:
+        description:
+          - The SHA-512 digest of the signed content, as the endorser confirms it. It is what
+            M(hepix.vmimages.imagelist_publish) and M(hepix.vmimages.imagelist_info) return as C(sha512_of_content).
+        type: str
+        required: true
+      reason:
+        description:
+          - Why, for those who read the journal.
+        type: str
+        required: true
+      author:
+        description:
+          - Who decides. When left out, the user who runs the module.
+        type: str
   refresh:
     description:
       - Whether the list is fetched now.
@@ -163,6 +189,17 @@ EXAMPLES = r"""
     select: [worker, login]
     new_images: cache
     refresh: always
+
+- name: Go back to a content that the endorser confirms, after a version that nothing can follow
+  hepix.vmimages.imagelist_subscribe:
+    uri: https://images.example.org/worker-nodes.list
+    identifier: 5d4ce0b3-4fb5-4bd0-9b0f-6c1ea2a57ee3
+    endorsers:
+      - dn: /DC=org/DC=example-grid/CN=Erin Endorser
+        ca: /DC=org/DC=example-grid/CN=Example Grid Classic CA
+    rebaseline:
+      digest: "{{ confirmed_sha512 }}"
+      reason: Version 999999999 was a slip, says Erin on the phone.
 
 - name: End a subscription
   hepix.vmimages.imagelist_subscribe:
@@ -277,6 +314,34 @@ list:
       description: Why the list was refused or could not be fetched, with its code, detail and remedy.
       type: dict
       returned: when the status is V(refused) or V(failed)
+rebaseline:
+  description: The act of O(rebaseline), V(null) without one.
+  type: dict
+  returned: success
+  contains:
+    digest:
+      description: The SHA-512 digest of the content.
+      type: str
+      sample: 0f5a2c...
+    reason:
+      description: Why.
+      type: str
+      sample: Version 999999999 was a slip, says Erin on the phone.
+    author:
+      description: Who decided.
+      type: str
+      sample: sam
+    at:
+      description: When the act was made, V(null) where none was needed.
+      type: str
+      sample: '2026-11-20T10:00:00Z'
+    state:
+      description:
+        - V(pending) while the content is waited for, V(done) after it was accepted, V(ended) when another one was
+          accepted first, and V(not_needed) when the content is the accepted one without any act, or when no version
+          was accepted so far.
+      type: str
+      sample: done
 actions:
   description: What was done, or in check mode would be done, in this order.
   type: list
@@ -284,7 +349,7 @@ actions:
   returned: success
   contains:
     action:
-      description: What kind of action it is - V(subscribe), V(accept) or V(unsubscribe).
+      description: What kind of action it is - V(subscribe), V(rebaseline), V(accept) or V(unsubscribe).
       type: str
       sample: accept
     list:
@@ -296,16 +361,21 @@ actions:
       type: str
       returned: when the action is V(accept)
       sample: '3'
+    digest:
+      description: The digest of the content that is let in.
+      type: str
+      returned: when the action is V(rebaseline)
+      sample: 0f5a2c...
 code:
   description: The stable code of the refusal.
   type: str
   returned: failure
-  sample: rollback
+  sample: version_reused
 remedy:
   description: What to do next.
   type: str
   returned: failure
-  sample: 'The server offers an older list than the accepted one: ask the endorser; nothing was changed.'
+  sample: Ask the endorser to raise the list's version when its content changes.
 context:
   description: Further facts about the refusal, such as paths, found and expected values.
   type: dict
@@ -325,6 +395,7 @@ from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.arguments 
 from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.dependencies import CRYPTOGRAPHY, REQUESTS
 from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.running import run
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.outcome import Outcome
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.lists.rebaseline import Act
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.lists.subscribe import subscribe, unsubscribe
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.store.catalogue import Catalogue
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.subscription import Subscription
@@ -341,6 +412,14 @@ ARGUMENTS = {
     "ca_path": {"type": "path"},
     "allow_private": {"type": "bool", "default": False},
     "move": {"type": "bool", "default": False},
+    "rebaseline": {
+        "type": "dict",
+        "options": {
+            "digest": {"type": "str", "required": True},
+            "reason": {"type": "str", "required": True},
+            "author": {"type": "str"},
+        },
+    },
     "refresh": {"type": "str", "choices": ["stale", "always", "never"], "default": "stale"},
     "max_age": {"type": "str", "default": "1h"},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
@@ -363,6 +442,7 @@ def declare(module: AnsibleModule) -> Outcome:
             refresh=options["refresh"],
             max_age=max_age,
             move=options["move"],
+            act=Act.from_options(options["rebaseline"]) if options["rebaseline"] else None,
             check=check,
         )
 

@@ -7,6 +7,7 @@
 ``vmimages status``               the lists and the images, with their verdicts
 ``vmimages verdict UUID|TAG``     may this image run now; prints its path if it may
 ``vmimages verify FILE``          verify one signed message, without any state
+``vmimages rebaseline LIST``      name the content of a list that is accepted next, whatever its version
 ``vmimages rebuild``              make the index anew from the journal and the archived messages
 
 Exit codes: 0 done, or allowed; 1 refused, or not allowed; 2 wrong usage; 3 some lists or images failed, the others are
@@ -65,7 +66,13 @@ def _command(name: str) -> t.Callable[[argparse.Namespace], int]:
         return message.verify
     from .command import site
 
-    return {"refresh": site.refresh, "sync": site.sync, "status": site.status, "rebuild": site.rebuild}[name]
+    return {
+        "refresh": site.refresh,
+        "sync": site.sync,
+        "status": site.status,
+        "rebaseline": site.rebaseline,
+        "rebuild": site.rebuild,
+    }[name]
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ def parse(arguments: t.Sequence[str] | None) -> argparse.Namespace:
     _state_command(commands, "status", "show the lists and the images, with their verdicts")
     _verdict(commands)
     _verify(commands)
+    _rebaseline(commands)
     _state_command(commands, "rebuild", "make the index anew from the journal and the archived messages")
     return parser.parse_args(arguments)
 
@@ -55,6 +56,21 @@ def _sync(commands: t.Any) -> None:
         "--purge-expired", metavar="AGE", type=_duration, help="delete expired files older than this, such as 14d"
     )
     parser.add_argument("--max-parallel", metavar="N", type=_positive, default=2, help="downloads at once (default: 2)")
+    _add_check(parser)
+
+
+def _rebaseline(commands: t.Any) -> None:
+    parser = _state_command(
+        commands, "rebaseline", "name the content of a list that is accepted next, whatever its version"
+    )
+    parser.add_argument("list", metavar="LIST", help="identifier or address of the list")
+    parser.add_argument(
+        "--digest",
+        metavar="SHA512",
+        required=True,
+        help="of the signed content, as the endorser confirms it (`vmimages verify` shows it)",
+    )
+    parser.add_argument("--reason", metavar="TEXT", required=True, help="why, for those who read the journal")
     _add_check(parser)
 
 

@@ -1,6 +1,6 @@
 # Copyright: the hepix.vmimages contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""``vmimages refresh``, ``sync``, ``status`` and ``rebuild``: the host's own work, and an operator's look at it."""
+"""The host's own work, and an operator's: ``vmimages refresh``, ``sync``, ``status``, ``rebaseline``, ``rebuild``."""
 
 from __future__ import annotations
 
@@ -72,12 +72,39 @@ def status(options: argparse.Namespace) -> int:
         for item in lists
     ]
     emit(*(table(("LIST", "TITLE", "VERSION", "EXPIRES", "REFRESHED", "STATE"), rows) or ["No list is subscribed."]))
+    waiting = [(item["identifier"], item["rebaseline"]) for item in lists if item.get("rebaseline")]
+    acts = [(name, f"{act['digest'][:16]}...", act["author"], act["at"], act["reason"]) for name, act in waiting]
+    if acts:
+        emit("", *table(("LIST", "RE-BASELINED TO", "BY", "AT", "REASON"), acts))
     verdicts = [
         (item["identifier"], item["tag"], item["version"], item["verdict"]["code"], item["verdict"]["path"])
         for item in images
     ]
     if verdicts:
         emit("", *table(("IMAGE", "TAG", "VERSION", "VERDICT", "FILE"), verdicts))
+    return 0
+
+
+def rebaseline(options: argparse.Namespace) -> int:
+    """0 when the act is recorded, or was before."""
+    from ..site.lists.rebaseline import Act
+    from ..site.lists.rebaseline import rebaseline as record
+
+    act = Act.from_options({"digest": options.digest, "reason": options.reason})
+    with _open(options) as catalogue:
+        outcome = record(catalogue, options.list, act, check=options.check)
+    if options.json:
+        _emit_outcome(outcome)
+        return 0
+    emit_warnings(outcome.warnings)
+    made = outcome.data["rebaseline"]
+    emit(
+        {
+            "pending": "The next refresh accepts this content, whatever its version; everything else is checked.",
+            "done": f"This content was accepted after the act of {made['at']}; nothing is to be done.",
+            "not_needed": "This content is the accepted one; nothing is to be done.",
+        }[made["state"]]
+    )
     return 0
 
 

@@ -183,6 +183,17 @@ def active_lists(catalogue: Catalogue, names: t.Sequence[str] = ()) -> list[str]
     return [row["list_id"] for row in catalogue.rows("SELECT list_id FROM lists WHERE active = 1 ORDER BY list_id")]
 
 
+def pending_rebaseline(catalogue: Catalogue, list_id: str) -> dict[str, t.Any] | None:
+    """The administrator's act that waits for its content: digest, reason, author, at, state; None if there is none."""
+    row = catalogue.row("SELECT * FROM rebaselines WHERE list_id = ? AND state = 'pending'", list_id)
+    return rebaseline_record(row) if row else None
+
+
+def rebaseline_record(row: sqlite3.Row) -> dict[str, t.Any]:
+    """A row of `rebaselines` for results; `digest` is the SHA-512 of the signed content."""
+    return {"digest": row["content_sha512"], **{key: row[key] for key in ("reason", "author", "at", "state")}}
+
+
 def subscription_of(catalogue: Catalogue, list_id: str) -> Subscription:
     """The subscription of a known list."""
     row = catalogue.row("SELECT definition FROM lists WHERE list_id = ?", list_id)

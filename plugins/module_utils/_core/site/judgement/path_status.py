@@ -3,7 +3,8 @@
 """Trust at use: the archived message judged again, with the present time, anchors and CRLs, without any network.
 
 A judgement stands while nothing that it rests on has changed: the message, the subscription's trust options and
-endorsers, and the files of the anchors directory; and not beyond the first end of a certificate or CRL that it used.
+endorsers, the files of the anchors directory, and the rules themselves; not beyond the first end of a certificate or
+CRL that it used, and not before the time at which it was made. A refusal is never reused.
 """
 
 from __future__ import annotations
@@ -27,19 +28,38 @@ if t.TYPE_CHECKING:
     from ..store.catalogue import Catalogue
 
 
+#: To be raised when the rules of `trust` become stricter, so that no judgement by the old ones stands.
+RULES: t.Final = 1
+
+
 class AnchorStore:
-    """Loads each anchors directory or bundle once in a run, whichever thread asks first."""
+    """Loads each anchors directory or bundle once in a run, whichever thread asks first.
+
+    The fingerprint is taken before the files are read: what changes in between is then seen by the next run.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._fingerprints: dict[str, str] = {}
         self._loaded: dict[str, Anchors] = {}
+
+    def fingerprint(self, path: str) -> str:
+        """What tells the present files of the anchors at `path` from others; TrustError ``anchors_unreadable``."""
+        with self._lock:
+            return self._fingerprint(path)
 
     def get(self, path: str) -> Anchors:
         """The anchors at `path`; TrustError ``anchors_unreadable``, ``anchors_unsafe``."""
         with self._lock:
             if path not in self._loaded:
+                self._fingerprint(path)
                 self._loaded[path] = anchors_module.load(path)
             return self._loaded[path]
+
+    def _fingerprint(self, path: str) -> str:
+        if path not in self._fingerprints:
+            self._fingerprints[path] = anchors_module.fingerprint(path)
+        return self._fingerprints[path]
 
 
 def verify(
@@ -63,10 +83,9 @@ def verify(
 class Judge:
     """Judges many lists in one run: each anchors directory is looked at once, and loaded only when needed."""
 
-    def __init__(self, catalogue: Catalogue) -> None:
+    def __init__(self, catalogue: Catalogue, *, anchors: AnchorStore | None = None) -> None:
         self._catalogue = catalogue
-        self._fingerprints: dict[str, str] = {}
-        self._anchors = AnchorStore()
+        self._anchors = anchors or AnchorStore()
         self._judged: dict[tuple[str, datetime], PathStatus] = {}
 
     def status(self, list_id: str, subscription: Subscription, now: datetime) -> PathStatus:
@@ -84,21 +103,19 @@ class Judge:
             return PathStatus(None, "", None)
         try:
             basis = self._basis(row["message_sha256"], subscription)
+            known = self._known(list_id, basis, now)
+            if known is not None:
+                return known
+            judged = self._judge(self._catalogue.load(row["message"], row["message_sha256"]), subscription, now)
         except VmimagesError as error:
             return PathStatus(error.code, error.detail, None)
-        known = self._known(list_id, basis, now)
-        if known is not None:
-            return known
-        judged = self._judge(self._catalogue.load(row["message"], row["message_sha256"]), subscription, now)
         self._remember(list_id, basis, judged, now)
         return judged
 
     def _basis(self, message_sha256: str, subscription: Subscription) -> str:
-        anchors = subscription.trust.anchors
-        if anchors not in self._fingerprints:
-            self._fingerprints[anchors] = anchors_module.fingerprint(anchors)
         definition = subscription.as_dict()
-        parts = [message_sha256, self._fingerprints[anchors], definition["trust"], definition["endorsers"]]
+        fingerprint = self._anchors.fingerprint(subscription.trust.anchors)
+        parts = [RULES, message_sha256, fingerprint, definition["trust"], definition["endorsers"]]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def _known(self, list_id: str, basis: str, now: datetime) -> PathStatus | None:
@@ -106,29 +123,23 @@ class Judge:
         if row is None or row["basis"] != basis:
             return None
         status = json.loads(row["status"])
-        good_until = from_text(status["good_until"]) if status["good_until"] else None
-        if now < from_text(status["judged"]) or (good_until is not None and good_until <= now):
+        good_until = from_text(status["good_until"])
+        if not from_text(status["judged"]) <= now < good_until:
             return None
-        # A refusal may end by the clock alone (a CRL or certificate that becomes valid): it is judged anew each time.
-        return PathStatus(None, "", good_until) if status["code"] is None else None
+        return PathStatus(None, "", good_until, tuple(status["crls"]))
 
     def _judge(self, octets: bytes, subscription: Subscription, now: datetime) -> PathStatus:
         from ...trust.names import signer_matches
 
-        try:
-            verified = verify(octets, subscription.trust, self._anchors.get(subscription.trust.anchors), now)
-        except TrustError as error:
-            return PathStatus(error.code, error.detail, None)
+        verified = verify(octets, subscription.trust, self._anchors.get(subscription.trust.anchors), now)
         if not any(signer_matches(verified.certificate, dn, ca) for dn, ca in subscription.endorsers):
-            return PathStatus("not_authorised", f"{verified.signer.dn} is not an endorser of this subscription.", None)
-        return PathStatus(None, "", verified.good_until)
+            raise TrustError("not_authorised", f"{verified.signer.dn} is not an endorser of this subscription.")
+        return PathStatus(None, "", verified.good_until, tuple(crl.sha256 for crl in verified.crls))
 
     def _remember(self, list_id: str, basis: str, status: PathStatus, now: datetime) -> None:
-        record = {
-            "code": status.code,
-            "good_until": to_text(status.good_until) if status.good_until else None,
-            "judged": to_text(now),
-        }
+        # Only what stands: a refusal may end by the clock alone, when a CRL or a certificate becomes valid.
+        assert status.good_until is not None
+        record = {"good_until": to_text(status.good_until), "judged": to_text(now), "crls": status.crls}
         self._catalogue.note(
             "INSERT OR REPLACE INTO paths VALUES (?, ?, ?)", list_id, basis, json.dumps(record, sort_keys=True)
         )

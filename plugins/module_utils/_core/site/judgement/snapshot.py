@@ -20,7 +20,7 @@ from ...times import from_text, to_text
 from ...transfer.atomic import sweep, write_atomic
 from ..store.state import StateDirectory
 from ..subscription import UUID
-from .assess import Assessor, Known, active_lists, latest, stat_record
+from .assess import Assessor, Known, active_lists, latest, pending_rebaseline, stat_record
 
 if t.TYPE_CHECKING:
     from ..store.catalogue import Catalogue
@@ -147,7 +147,8 @@ def _image(known: Known) -> dict[str, t.Any]:
 
 
 def describe_list(catalogue: Catalogue, assessor: Assessor, name: str) -> dict[str, t.Any]:
-    """One list: title, address, version, dates, last success, last error, how its certification path stands."""
+    """One list: title, address, version, dates, last success, last error, an act of re-baselining that waits for its
+    content, how its certification path stands."""
     subscription, facts = assessor.of_list(name)
     poll = catalogue.row("SELECT * FROM polls WHERE list_id = ?", name)
     status = assessor.path_status(name)
@@ -160,9 +161,11 @@ def describe_list(catalogue: Catalogue, assessor: Assessor, name: str) -> dict[s
         "refreshed": poll["refreshed"] if poll else None,
         "max_unrefreshed": subscription.max_unrefreshed,
         "error": {"code": poll["code"], "detail": poll["detail"]} if poll and poll["code"] else None,
+        "rebaseline": pending_rebaseline(catalogue, name),
         "path": {
             "code": status.code,
             "detail": status.detail,
             "good_until": to_text(status.good_until) if status.good_until else None,
+            "crls": list(status.crls),
         },
     }

@@ -79,11 +79,15 @@ class ListFacts:
 
 @dataclass(frozen=True)
 class PathStatus:
-    """How the list's archived message was judged with the present anchors and CRLs: `code` is None where it stands."""
+    """How the list's archived message was judged with the present anchors and CRLs: `code` is None where it stands.
+
+    `crls`: the SHA-256 of each CRL by which it stands, the signer's first.
+    """
 
     code: str | None
     detail: str
     good_until: datetime | None
+    crls: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -25,11 +25,19 @@ MESSAGE_CAP: t.Final = 8 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Accepted:
-    """The last accepted version of a list; `not_after` is the end of its signer's certificate."""
+    """The last accepted version of a list, and what decides about the next one.
+
+    `not_after` is the end of its signer's certificate; `stands`: its message is still believed, by the present anchors,
+    CRLs and endorsers. `set_aside`: digests of the contents accepted before it; `rebaseline`: the digest of the content
+    that an administrator's act lets in whatever its version.
+    """
 
     version: str
     content_sha512: str
     not_after: datetime
+    stands: bool = True
+    set_aside: frozenset[str] = frozenset()
+    rebaseline: str | None = None
 
     def as_state(self) -> dict[str, str]:
         """As `check_list` wants it."""
@@ -40,7 +48,8 @@ class Accepted:
 class Offer:
     """`status` is one of
 
-    - ``new``: a version to accept; ``renewed``: the accepted content, signed with a certificate that lasts longer;
+    - ``new``: a version to accept; ``renewed``: the accepted content, signed with a certificate that lasts longer, or
+      by somebody who is believed while the accepted message no longer is;
     - ``same``: the accepted content again; ``unchanged``: the server says that nothing changed;
     - ``refused``: a message that was judged and not accepted; ``failed``: no message could be fetched.
 
@@ -96,10 +105,12 @@ def judge_octets(
         identifier=subscription.identifier,
         endorsers=subscription.endorsers,
         last_accepted=last.as_state() if last else None,
+        rebaseline=last.rebaseline if last else None,
+        set_aside=last.set_aside if last else (),
     )
     status = "new"
     if last is not None and content_digest(verified.content) == last.content_sha512:
-        status = "renewed" if verified.signer.not_after > last.not_after else "same"
+        status = "renewed" if not last.stands or verified.signer.not_after > last.not_after else "same"
     return Offer(status, octets=octets, validators=validators, verified=verified, content=content)
 
 

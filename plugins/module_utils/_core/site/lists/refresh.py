@@ -17,8 +17,8 @@ from ...outcome import Outcome
 from ...times import from_text, to_text
 from ...transfer.fetch import Validators
 from ..judgement import snapshot
-from ..judgement.assess import active_lists, subscription_of
-from ..judgement.path_status import AnchorStore
+from ..judgement.assess import active_lists, pending_rebaseline, subscription_of
+from ..judgement.path_status import AnchorStore, Judge
 from ..subscription import Subscription
 from .offer import Accepted, Offer, fetch_offer, judge_octets, require_message
 
@@ -79,7 +79,11 @@ def refresh(catalogue: Catalogue, *, lists: t.Sequence[str] = (), check: bool = 
     reports: list[ListReport] = []
     anchors = AnchorStore()
     subscriptions = {name: subscription_of(catalogue, name) for name in names}
-    questions = [(name, accepted(catalogue, name), _validators(catalogue, name)) for name in names]
+    questions = [
+        (name, last, _validators(catalogue, name, last))
+        for name in names
+        for last in (accepted(catalogue, name, subscriptions[name], anchors),)
+    ]
     now = catalogue.now()
 
     def ask(question: tuple[str, Accepted | None, Validators | None]) -> Offer:
@@ -116,8 +120,7 @@ def settle(
 
 def report_on(catalogue: Catalogue, name: str, subscription: Subscription, offer: Offer) -> ListReport:
     """What accepting `offer` means for the list, told from the index as it is before that."""
-    last = accepted(catalogue, name)
-    previous = last.version if last else None
+    previous = _version(catalogue, name)
     if offer.status not in ("new", "renewed"):
         return ListReport(name, subscription.uri, offer.status, previous, previous)
     _verified, content = require_message(offer)
@@ -158,13 +161,31 @@ def accept(writer: Writer, name: str, offer: Offer) -> None:
     )
 
 
-def accepted(catalogue: Catalogue, name: str) -> Accepted | None:
-    """What was accepted last for a list, also from an earlier subscription to it."""
-    row = catalogue.row("SELECT * FROM versions WHERE list_id = ? ORDER BY sequence DESC", name)
-    if row is None:
+def accepted(
+    catalogue: Catalogue, name: str, subscription: Subscription, anchors: AnchorStore, *, rebaseline: str | None = None
+) -> Accepted | None:
+    """What was accepted last for a list, also from an earlier subscription to it, and what may follow it.
+
+    Whether it stands is judged by the terms of `subscription`; `rebaseline` plans an act that is not recorded yet.
+    """
+    rows = catalogue.rows("SELECT * FROM versions WHERE list_id = ? ORDER BY sequence DESC", name)
+    if not rows:
         return None
-    signer = json.loads(row["signer"])
-    return Accepted(row["version"], row["content_sha512"], from_text(signer["not_after"]))
+    digest = rows[0]["content_sha512"]
+    act = pending_rebaseline(catalogue, name)
+    return Accepted(
+        version=rows[0]["version"],
+        content_sha512=digest,
+        not_after=from_text(json.loads(rows[0]["signer"])["not_after"]),
+        stands=Judge(catalogue, anchors=anchors).status(name, subscription, catalogue.now()).code is None,
+        set_aside=frozenset(row["content_sha512"] for row in rows) - {digest},
+        rebaseline=rebaseline or (act["digest"] if act else None),
+    )
+
+
+def _version(catalogue: Catalogue, name: str) -> str | None:
+    row = catalogue.row("SELECT version FROM versions WHERE list_id = ? ORDER BY sequence DESC", name)
+    return str(row["version"]) if row else None
 
 
 def outcome(reports: t.Sequence[ListReport]) -> Outcome:
@@ -193,7 +214,8 @@ def _apply(
     with catalogue.writing() as writer:
         if subscription_of(catalogue, name) != subscription:
             raise SiteError("state_busy", f"The subscription to {name} was changed while its list was fetched.")
-        again = judge_octets(offer.octets, subscription, anchors, last=accepted(catalogue, name), now=catalogue.now())
+        last = accepted(catalogue, name, subscription, anchors)
+        again = judge_octets(offer.octets, subscription, anchors, last=last, now=catalogue.now())
         report = report_on(catalogue, name, subscription, again)
         if report.changes:
             accept(writer, name, again)
@@ -201,8 +223,7 @@ def _apply(
 
 
 def _failure(catalogue: Catalogue, name: str, subscription: Subscription, error: VmimagesError) -> ListReport:
-    last = accepted(catalogue, name)
-    version = last.version if last else None
+    version = _version(catalogue, name)
     status = "refused" if isinstance(error, TrustError) else "failed"
     return ListReport(name, subscription.uri, status, version, version, error=error)
 
@@ -251,9 +272,12 @@ def last_refreshed(catalogue: Catalogue, name: str) -> datetime | None:
     return from_text(row["refreshed"]) if row and row["refreshed"] else None
 
 
-def _validators(catalogue: Catalogue, name: str) -> Validators | None:
+def _validators(catalogue: Catalogue, name: str, last: Accepted | None) -> Validators | None:
+    """None, to be told everything, also when another message than the accepted one is waited for."""
     row = catalogue.row("SELECT etag, last_modified FROM polls WHERE list_id = ?", name)
     if row is None or not (row["etag"] or row["last_modified"]):
+        return None
+    if last is not None and (not last.stands or last.rebaseline is not None):
         return None
     return Validators(etag=row["etag"], last_modified=row["last_modified"])
 

@@ -16,12 +16,14 @@ from ..judgement.assess import active_lists, require_list, subscription_of
 from ..judgement.path_status import AnchorStore
 from ..subscription import Subscription
 from .offer import Offer, fetch_offer, require_message
+from .rebaseline import Act, action, describe, event, is_due, warnings
 from .refresh import ListReport, accepted, last_refreshed, report_on, settle
 
 if t.TYPE_CHECKING:
     from ..store.catalogue import Catalogue
 
 REFRESH: t.Final = ("stale", "always", "never")
+_NOTHING: t.Final[t.Mapping[str, t.Any]] = {"subscription": None, "list": None, "rebaseline": None}
 
 
 def subscribe(
@@ -31,6 +33,7 @@ def subscribe(
     refresh: str = "stale",
     max_age: timedelta = timedelta(hours=1),
     move: bool = False,
+    act: Act | None = None,
     check: bool = False,
 ) -> Outcome:
     """Make the subscription as `wanted`, and fetch its list when it is new, changed, or (`refresh`) due.
@@ -38,28 +41,31 @@ def subscribe(
     ``stale`` asks the server when the last success is longer ago than `max_age`. A new subscription, or a new address
     (`move`), is committed together with an acceptable message, and not at all when there is none; any other change
     counts at once, so that an endorser can be removed while the server is down. With ``never`` nothing is fetched, and
-    then `wanted` must name the identifier.
+    then `wanted` must name the identifier. `act` re-baselines the list, and has its server asked when it is new.
     Raises the list's own refusal, ``subscription_clash``, ``subscription_invalid``.
     """
     present = _present(catalogue, wanted, move=move)
     if present is not None and wanted.identifier is None:
         wanted = replace(wanted, identifier=present.identifier)
-    if present == wanted:
+    if act is not None and wanted.identifier is None:
+        raise SiteError("subscription_invalid", "identifier: needed to re-baseline a list.")
+    due = act if act is not None and is_due(catalogue, wanted.identifier or "", act) else None
+    report: ListReport | None
+    if present == wanted and due is None:
         report = _refresh_known(catalogue, wanted, refresh=refresh, max_age=max_age, check=check)
-        return _outcome(wanted, present, report)
-    if refresh == "never":
+    elif refresh == "never":
         if wanted.identifier is None:
             raise SiteError("subscription_invalid", "identifier: needed when the list is not fetched.")
+        report = None
         if not check:
-            with catalogue.writing() as writer:
-                writer.commit(("subscribed", wanted.as_dict()))
+            _record(catalogue, wanted, present, due)
             snapshot.write(catalogue)
-        return _outcome(wanted, present, None)
-    if present is not None and present.uri == wanted.uri:
-        report = _redefine(catalogue, wanted, check=check)
+    elif present is not None and present.uri == wanted.uri:
+        report = _redefine(catalogue, wanted, present, due, check=check)
     else:
-        wanted, report = _introduce(catalogue, wanted, move=move, check=check)
-    return _outcome(wanted, present, report)
+        wanted, report = _introduce(catalogue, wanted, due, move=move, check=check)
+    made = describe(catalogue, wanted.identifier or "", act, planned=due is not None and check) if act else None
+    return _outcome(wanted, present, report, due, made)
 
 
 def unsubscribe(
@@ -69,7 +75,7 @@ def unsubscribe(
     try:
         name = require_list(catalogue, identifier or uri or "")
     except SiteError:
-        return Outcome(changed=False, data={"subscription": None, "list": None})
+        return Outcome(changed=False, data=_NOTHING)
     present = subscription_of(catalogue, name)
     if not check:
         with catalogue.writing() as writer:
@@ -79,7 +85,7 @@ def unsubscribe(
         changed=True,
         before=present.as_dict(),
         actions=({"action": "unsubscribe", "list": name},),
-        data={"subscription": None, "list": None},
+        data=_NOTHING,
     )
 
 
@@ -106,10 +112,10 @@ def _refresh_known(
     last = last_refreshed(catalogue, name)
     due = last is None or last + max_age <= catalogue.now()
     if refresh == "never" or (refresh == "stale" and not due):
+        if not check:
+            snapshot.ensure(catalogue)
         return None
-    anchors = AnchorStore()
-    offer = fetch_offer(wanted, anchors, last=accepted(catalogue, name), validators=None, now=catalogue.now())
-    report = settle(catalogue, name, wanted, offer, anchors, check=check)
+    report = _ask(catalogue, wanted, None, check=check)
     if not check:
         snapshot.write(catalogue)
     if report.error is not None:
@@ -117,47 +123,69 @@ def _refresh_known(
     return report
 
 
-def _redefine(catalogue: Catalogue, wanted: Subscription, *, check: bool) -> ListReport:
-    """Other terms for a subscribed list: committed first, whatever its server says then."""
-    name = t.cast("str", wanted.identifier)
+def _redefine(
+    catalogue: Catalogue, wanted: Subscription, present: Subscription, act: Act | None, *, check: bool
+) -> ListReport:
+    """Other terms for a subscribed list, or an act: committed first, whatever its server says then."""
     if not check:
-        with catalogue.writing() as writer:
-            writer.commit(("subscribed", wanted.as_dict()))
-    anchors = AnchorStore()
-    offer = fetch_offer(wanted, anchors, last=accepted(catalogue, name), validators=None, now=catalogue.now())
-    report = settle(catalogue, name, wanted, offer, anchors, check=check)
+        _record(catalogue, wanted, present, act)
+    report = _ask(catalogue, wanted, act, check=check)
     if not check:
         snapshot.write(catalogue)
     return report
 
 
+def _ask(catalogue: Catalogue, wanted: Subscription, act: Act | None, *, check: bool) -> ListReport:
+    """Ask the server of a subscribed list, and apply what it answers; `act` is about to be recorded, or has been."""
+    name = t.cast(str, wanted.identifier)
+    anchors = AnchorStore()
+    last = accepted(catalogue, name, wanted, anchors, rebaseline=act.digest if act else None)
+    offer = fetch_offer(wanted, anchors, last=last, validators=None, now=catalogue.now())
+    return settle(catalogue, name, wanted, offer, anchors, check=check)
+
+
+def _record(catalogue: Catalogue, wanted: Subscription, present: Subscription | None, act: Act | None) -> None:
+    with catalogue.writing() as writer:
+        writer.commit(*_events(catalogue, wanted, present, act))
+
+
+def _events(
+    catalogue: Catalogue, wanted: Subscription, present: Subscription | None, act: Act | None
+) -> list[tuple[str, dict[str, t.Any]]]:
+    events = [("subscribed", wanted.as_dict())] if wanted != present else []
+    return [*events, event(catalogue, t.cast(str, wanted.identifier), act)] if act else events
+
+
 def _introduce(
-    catalogue: Catalogue, wanted: Subscription, *, move: bool, check: bool
+    catalogue: Catalogue, wanted: Subscription, act: Act | None, *, move: bool, check: bool
 ) -> tuple[Subscription, ListReport]:
     """A new subscription or address: its list must be acceptable now, then both are committed, in this order."""
     anchors = AnchorStore()
-    known = accepted(catalogue, wanted.identifier) if wanted.identifier else None
-    offer = fetch_offer(wanted, anchors, last=known, validators=None, now=catalogue.now())
+    last = None
+    if wanted.identifier:
+        digest = act.digest if act else None
+        last = accepted(catalogue, wanted.identifier, wanted, anchors, rebaseline=digest)
+    offer = fetch_offer(wanted, anchors, last=last, validators=None, now=catalogue.now())
     _verified, content = require_message(offer)
     pinned = replace(wanted, identifier=content.identifier)
-    if wanted.identifier is None and accepted(catalogue, content.identifier) is not None:
-        offer = fetch_offer(
-            pinned, anchors, last=accepted(catalogue, content.identifier), validators=None, now=catalogue.now()
-        )
-        require_message(offer)
+    if wanted.identifier is None:
+        last = accepted(catalogue, content.identifier, pinned, anchors)
+        if last is not None:
+            offer = fetch_offer(pinned, anchors, last=last, validators=None, now=catalogue.now())
+            require_message(offer)
     if check:
         _present(catalogue, pinned, move=move)
         return pinned, report_on(catalogue, content.identifier, pinned, offer)
-    return pinned, _commit(catalogue, pinned, offer, anchors, move=move)
+    return pinned, _commit(catalogue, pinned, offer, act, anchors, move=move)
 
 
 def _commit(
-    catalogue: Catalogue, pinned: Subscription, offer: Offer, anchors: AnchorStore, *, move: bool
+    catalogue: Catalogue, pinned: Subscription, offer: Offer, act: Act | None, anchors: AnchorStore, *, move: bool
 ) -> ListReport:
     name = t.cast("str", pinned.identifier)
     with catalogue.writing() as writer:
-        _present(catalogue, pinned, move=move)
-        writer.commit(("subscribed", pinned.as_dict()))
+        present = _present(catalogue, pinned, move=move)
+        writer.commit(*_events(catalogue, pinned, present, act))
     report = settle(catalogue, name, pinned, offer, anchors, check=False)
     snapshot.write(catalogue)
     if report.error is not None:
@@ -165,26 +193,39 @@ def _commit(
     return report
 
 
-def _outcome(wanted: Subscription, present: Subscription | None, report: ListReport | None) -> Outcome:
+def _outcome(
+    wanted: Subscription,
+    present: Subscription | None,
+    report: ListReport | None,
+    act: Act | None,
+    made: dict[str, t.Any] | None,
+) -> Outcome:
     redefined = wanted != present
     accepts = report is not None and report.changes
     actions: list[dict[str, t.Any]] = []
-    if redefined:
-        actions.append({"action": "subscribe", "list": wanted.identifier})
-    if report is not None and accepts:
-        actions.append({"action": "accept", "list": report.identifier, "version": report.version})
     before: dict[str, t.Any] = present.as_dict() if present else {}
     after: dict[str, t.Any] = wanted.as_dict()
+    if redefined:
+        actions.append({"action": "subscribe", "list": wanted.identifier})
+    if act is not None:
+        actions.append(action(wanted.identifier or "", act))
+        before["rebaseline"] = None
+        after["rebaseline"] = {"digest": act.digest, "reason": act.reason}
     if report is not None and accepts:
+        actions.append({"action": "accept", "list": report.identifier, "version": report.version})
         before["version"] = report.previous_version
         after["version"] = report.version
     return Outcome(
-        changed=redefined or accepts,
+        changed=redefined or accepts or act is not None,
         before=before,
         after=after,
         actions=tuple(actions),
-        warnings=_warnings(report),
-        data={"subscription": wanted.as_dict(), "list": report.as_dict() if report else None},
+        warnings=(*_warnings(report), *warnings(made)),
+        data={
+            "subscription": wanted.as_dict(),
+            "list": report.as_dict() if report else None,
+            "rebaseline": made,
+        },
     )
 
 

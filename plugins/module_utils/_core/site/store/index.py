@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The index: the journal and the archived messages as SQL tables, derived and rebuilt at will.
 
-`lists`, `versions`, `images`, `owners`, `decisions`, `files` and `refusals` hold what the journal says; `polls` and
-`paths` are notes of this host (what the server last answered, how the certification path was last judged), which a
-rebuild may lose. A schema change raises `SCHEMA`; an older index is rebuilt, a newer one is refused.
+`lists`, `versions`, `rebaselines`, `images`, `owners`, `decisions`, `files` and `refusals` hold what the journal says;
+`polls` and `paths` are notes of this host (what the server last answered, how the certification path was last judged),
+which a rebuild may lose. A schema change raises `SCHEMA`; an older index is rebuilt, a newer one is refused.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from ...errors import SiteError
 from .journal import Head
 
-SCHEMA: t.Final = 1
+SCHEMA: t.Final = 2
 
 _TABLES: t.Final = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -31,6 +31,10 @@ CREATE TABLE versions (
     content_sha512 TEXT NOT NULL, signer TEXT NOT NULL, accepted_at TEXT NOT NULL
 );
 CREATE INDEX versions_of_list ON versions (list_id, sequence);
+CREATE TABLE rebaselines (
+    sequence INTEGER PRIMARY KEY, list_id TEXT NOT NULL, content_sha512 TEXT NOT NULL, reason TEXT NOT NULL,
+    author TEXT NOT NULL, at TEXT NOT NULL, state TEXT NOT NULL
+);
 CREATE TABLE images (
     row INTEGER PRIMARY KEY, list_id TEXT NOT NULL, image_id TEXT NOT NULL, version TEXT NOT NULL,
     sha512 TEXT NOT NULL, size INTEGER NOT NULL, uri TEXT NOT NULL, tag TEXT NOT NULL, expires TEXT,
@@ -61,7 +65,7 @@ CREATE TABLE paths (list_id TEXT PRIMARY KEY, basis TEXT NOT NULL, status TEXT N
 """
 
 #: The tables that a rebuild reproduces row for row.
-DERIVED: t.Final = ("lists", "versions", "images", "owners", "decisions", "files", "refusals")
+DERIVED: t.Final = ("lists", "versions", "rebaselines", "images", "owners", "decisions", "files", "refusals")
 
 
 def connect(path: Path) -> sqlite3.Connection:

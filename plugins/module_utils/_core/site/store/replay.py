@@ -45,6 +45,7 @@ def _unsubscribed(connection: sqlite3.Connection, entry: Entry, load: Loader) ->
     list_id = entry.data["identifier"]
     connection.execute("UPDATE lists SET active = 0 WHERE list_id = ?", (list_id,))
     connection.execute("DELETE FROM owners WHERE list_id = ?", (list_id,))
+    _end_rebaselines(connection, list_id)
     others = connection.execute(
         "SELECT image_id, images.list_id FROM images JOIN lists USING (list_id) WHERE until IS NULL AND active = 1 "
         "AND image_id NOT IN (SELECT image_id FROM owners) ORDER BY row"
@@ -61,6 +62,7 @@ def _accepted(connection: sqlite3.Connection, entry: Entry, load: Loader) -> Non
     data = entry.data
     list_id = data["identifier"]
     content = read_list(read_message(load(data["message"], data["message_sha256"])).content)
+    _settle_rebaselines(connection, list_id, data["content_sha512"])
     connection.execute(
         "INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
@@ -134,6 +136,33 @@ def _add(
     _own(connection, image.identifier, list_id)
 
 
+def _rebaselined(connection: sqlite3.Connection, entry: Entry, load: Loader) -> None:
+    """One act at a time: a new one takes the place of a pending one."""
+    data = entry.data
+    _end_rebaselines(connection, data["identifier"])
+    connection.execute(
+        "INSERT INTO rebaselines VALUES (?, ?, ?, ?, ?, ?, 'pending')",
+        (entry.sequence, data["identifier"], data["content_sha512"], data["reason"], data["author"], entry.at),
+    )
+
+
+def _settle_rebaselines(connection: sqlite3.Connection, list_id: str, content_sha512: str) -> None:
+    """An acceptance ends a pending act, whatever it accepts, unless it is the standing content signed anew."""
+    standing = connection.execute(
+        "SELECT content_sha512 FROM versions WHERE list_id = ? ORDER BY sequence DESC", (list_id,)
+    ).fetchone()
+    connection.execute(
+        "UPDATE rebaselines SET state = 'done' WHERE list_id = ? AND state = 'pending' AND content_sha512 = ?",
+        (list_id, content_sha512),
+    )
+    if standing is None or standing["content_sha512"] != content_sha512:
+        _end_rebaselines(connection, list_id)
+
+
+def _end_rebaselines(connection: sqlite3.Connection, list_id: str) -> None:
+    connection.execute("UPDATE rebaselines SET state = 'ended' WHERE list_id = ? AND state = 'pending'", (list_id,))
+
+
 def _refused(connection: sqlite3.Connection, entry: Entry, load: Loader) -> None:
     data = entry.data
     connection.execute(
@@ -193,6 +222,7 @@ _HANDLERS: t.Final[t.Mapping[str, t.Callable[[sqlite3.Connection, Entry, Loader]
     "subscribed": _subscribed,
     "unsubscribed": _unsubscribed,
     "accepted": _accepted,
+    "rebaselined": _rebaselined,
     "refused": _refused,
     "decided": _decided,
     "cached": _file("current"),

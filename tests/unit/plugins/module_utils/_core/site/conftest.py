@@ -18,16 +18,21 @@ import pytest
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.outcome import Outcome
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site import decisions, queries
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.cache import sync as cache
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.lists import refresh, subscribe
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.lists import rebaseline, refresh, subscribe
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.store.catalogue import Catalogue
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.subscription import Subscription
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.times import to_text
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.smime import sign_message
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.smime import read_message, sign_message
 
 LIST = "4e186b44-2c64-40ea-97d5-e9e5c0bce059"
 OTHER_LIST = "5e186b44-2c64-40ea-97d5-e9e5c0bce059"
 IMAGE = "488dcdc4-9ab1-4fc8-a7ba-b7a5428ecb3d"
 IMAGE_2 = "588dcdc4-9ab1-4fc8-a7ba-b7a5428ecb3d"
+
+
+def content_of(octets: bytes) -> str:
+    """The SHA-512 of a message's signed content."""
+    return hashlib.sha512(read_message(octets).content).hexdigest()
 
 
 @dataclass
@@ -123,15 +128,20 @@ class World:
 
     def subscribe(self, identifier: str | None = LIST, *, refresh: str = "always", **options: t.Any) -> Outcome:
         """Subscribe (a clock that stands still needs ``always``)."""
-        check, move = options.pop("check", False), options.pop("move", False)
+        check, move, act = options.pop("check", False), options.pop("move", False), options.pop("act", None)
         wanted = self.wanted(identifier, **options)
         with self.open(dry=check) as catalogue:
-            return subscribe.subscribe(catalogue, wanted, refresh=refresh, check=check, move=move)
+            return subscribe.subscribe(catalogue, wanted, refresh=refresh, check=check, move=move, act=act)
 
     def refresh(self, **options: t.Any) -> Outcome:
         """Refresh."""
         with self.open() as catalogue:
             return refresh.refresh(catalogue, **options)
+
+    def rebaseline(self, octets: bytes, reason: str = "a slip", **options: t.Any) -> Outcome:
+        """Let the content of this message in, whatever its version."""
+        with self.open() as catalogue:
+            return rebaseline.rebaseline(catalogue, LIST, rebaseline.Act(content_of(octets), reason), **options)
 
     def decide(self, decision: str, *images: str, **options: t.Any) -> Outcome:
         """Decide about images."""

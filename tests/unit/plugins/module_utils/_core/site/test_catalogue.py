@@ -36,6 +36,7 @@ def _history(world: World) -> None:
     world.sync()
     world.serve(older)
     world.refresh()
+    world.rebaseline(older)
     world.decide("blacklist", IMAGE, reason="CVE")
     world.decide("clear", IMAGE)
     world.decide("run_anyway", IMAGE, until=world.now + timedelta(days=3))

@@ -84,13 +84,14 @@ def _meaning(world: World) -> dict[str, list[tuple[t.Any, ...]]]:
     rows = world.rows()
     return {
         "versions": [row[1:6] + row[8:9] for row in rows["versions"]],
+        "rebaselines": [row[1:5] + row[6:] for row in rows["rebaselines"]],
         "images": [(*row[1:6], row[12] is None) for row in rows["images"]],
         "decisions": [row[:5] for row in rows["decisions"]],
         "files": [row[:6] for row in rows["files"]],
     }
 
 
-@pytest.mark.parametrize("operation", ["subscribe", "refresh", "decide", "sync"])
+@pytest.mark.parametrize("operation", ["subscribe", "refresh", "decide", "sync", "rebaseline", "go back"])
 def test_a_kill_between_any_two_steps_leaves_the_old_state_or_the_new(world: World, operation: str) -> None:
     first, second = world.image(), world.image(IMAGE_2)
     runs: dict[str, t.Callable[[], t.Any]] = {
@@ -98,8 +99,10 @@ def test_a_kill_between_any_two_steps_leaves_the_old_state_or_the_new(world: Wor
         "refresh": world.refresh,
         "decide": lambda: world.decide("blacklist", IMAGE, reason="CVE"),
         "sync": world.sync,
+        "rebaseline": lambda: world.rebaseline(lower),
+        "go back": world.refresh,
     }
-    world.publish("1", [first, second])
+    lower = world.publish("1", [first, second])
     if operation == "subscribe":
         with world.open():
             pass
@@ -107,8 +110,11 @@ def test_a_kill_between_any_two_steps_leaves_the_old_state_or_the_new(world: Wor
         world.subscribe(new_images="cache")
         world.sync()
         world.publish("2", [world.image(version="2")])
-        if operation == "sync":
+        if operation in ("sync", "rebaseline", "go back"):
             world.refresh()
+        if operation == "go back":
+            world.rebaseline(lower)
+            world.serve(lower)
     start = _snapshot(world)
     before = _meaning(world)
     runs[operation]()
@@ -125,7 +131,7 @@ def test_a_kill_between_any_two_steps_leaves_the_old_state_or_the_new(world: Wor
         runs[operation]()
         assert _meaning(world) == after
         _endorsed_only(world)
-        assert not list(world.state.rglob("*.part")) or operation == "decide"
+        assert not list(world.state.rglob("*.part")) or operation in ("decide", "rebaseline")
         if not killed:
             break
     assert step > 5
