@@ -208,7 +208,15 @@ class DemoCA:
         return self._read_issued(self.directory / "endorser")
 
     def _authority(self, which: str) -> Authority:
-        issued = self._read_issued(self._private, f"{which}.pem", f"{which}.key")
+        return self._read_authority(which)
+
+    def _generations(self, which: str) -> list[Authority]:
+        """The authority under all of its keys, the oldest first; `roll_over` makes them more than one."""
+        older = sorted(self._private.glob(f"{which}.[0-9].pem"))
+        return [*(self._read_authority(path.stem) for path in older), self._authority(which)]
+
+    def _read_authority(self, stem: str) -> Authority:
+        issued = self._read_issued(self._private, f"{stem}.pem", f"{stem}.key")
         return Authority(issued.certificate, issued.key)
 
     def _read_issued(self, directory: Path, certificate: str = "usercert.pem", key: str = "userkey.pem") -> Issued:
@@ -270,6 +278,25 @@ class DemoCA:
         write_file(issued.key_path, key_octets(private, passphrase), 0o600)
         return issued
 
+    def roll_over(self, which: str = "sub", *, crl_days: float = 30) -> None:
+        """Give ``root`` or ``sub`` a new key and certificate under its old name, as ``.1`` and ``.r1``.
+
+        From now on it issues with the new key. The old certificate stays beside it, and the CRLs of both go on.
+        """
+        number = len(self._generations(which))
+        for suffix in ("pem", "key"):
+            (self._private / f"{which}.{suffix}").rename(self._private / f"{which}.{number - 1}.{suffix}")
+        made = self._make_authority(which, self.root if which == "sub" else None)
+        self._write_hashed(which, str(number), certificate_octets(made.certificate))
+        self.write_crls(crl_days)
+
+    def remove_anchor(self, which: str, number: int = 0) -> None:
+        """Remove an authority's certificate and CRL from the trust anchors; after a roll-over the old one is 0."""
+        subject = self._authority(which).certificate.subject
+        for suffix in (str(number), f"r{number}"):
+            for digest in (old_hash(subject), new_hash(subject)):
+                (self.certificates / f"{digest}.{suffix}").unlink()
+
     def revoke(self, certificate: x509.Certificate, *, crl_days: float = 30) -> None:
         """Revoke a certificate of the root or the sub-CA, and write new CRLs."""
         state = self._read_state()
@@ -279,13 +306,13 @@ class DemoCA:
         self.write_crls(crl_days)
 
     def write_crls(self, next_update_days: float = 30, *, this_update: datetime | None = None) -> None:
-        """Write the CRLs of both CAs anew, each with the next number; negative days make them expired."""
+        """Write the CRLs of all CAs anew, each with the next number; negative days make them expired."""
         state = self._read_state()
         state["crl_number"] += 1
         next_update = self.now + timedelta(days=next_update_days)
         issued = this_update or min(self.now - timedelta(hours=1), next_update - timedelta(days=1))
-        for which in AUTHORITIES:
-            authority = self._authority(which)
+        generations = [(which, *one) for which in AUTHORITIES for one in enumerate(self._generations(which))]
+        for which, number, authority in generations:
             builder = x509.CertificateRevocationListBuilder(authority.certificate.subject, issued, next_update)
             builder = builder.add_extension(x509.CRLNumber(state["crl_number"]), critical=False)
             builder = builder.add_extension(_authority_key(authority), critical=False)
@@ -293,7 +320,7 @@ class DemoCA:
                 revoked = x509.RevokedCertificateBuilder(int(serial), datetime.fromisoformat(when))
                 builder = builder.add_revoked_certificate(revoked.build())
             crl = builder.sign(authority.key, _digest_for(authority.key))
-            self._write_hashed(which, "r0", crl.public_bytes(serialization.Encoding.PEM))
+            self._write_hashed(which, f"r{number}", crl.public_bytes(serialization.Encoding.PEM))
         self._write_state(state)
 
     # -- how -------------------------------------------------------------------------------------------------------

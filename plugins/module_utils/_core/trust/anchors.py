@@ -251,24 +251,27 @@ def _unreadable(path: Path, error: Exception) -> TrustError:
 
 
 def fingerprint(path: Path) -> str:
-    """A hex digest over name, size and modification time of every relevant file: equal means nothing has changed.
+    """A hex digest over what `stat` says of every relevant file and the directory: equal means nothing has changed.
 
-    Nothing is parsed and no library is needed. Raises `TrustError` (anchors_unreadable).
+    Also an exchange for a file of the same size and time of modification shows, and that others may write now. Nothing
+    is parsed and no library is needed. Raises `TrustError` (anchors_unreadable).
     """
     base = pathlib.Path(path)
-    digest = hashlib.sha256()
     try:
-        if not base.is_dir():
-            status = base.stat()
-            digest.update(repr((status.st_size, status.st_mtime_ns)).encode("ascii"))
-            return digest.hexdigest()
+        status = base.stat()
+        if not stat.S_ISDIR(status.st_mode):
+            return hashlib.sha256(_look(status).encode("ascii")).hexdigest()
+        lines = [f"{status.st_mode} {status.st_uid}"]
         for name, _stem, _kind in _relevant(_names(base)):
             try:
-                status = (base / name).stat()
+                lines.append(f"{name} {_look((base / name).stat())}")
             except FileNotFoundError:  # a dangling link, or removed just now
-                digest.update(f"{name} -\n".encode("ascii"))
-                continue
-            digest.update(f"{name} {status.st_size} {status.st_mtime_ns}\n".encode("ascii"))
+                lines.append(f"{name} -")
     except OSError as error:
         raise _unreadable(path, error) from error
-    return digest.hexdigest()
+    return hashlib.sha256("\n".join(lines).encode("ascii")).hexdigest()
+
+
+def _look(status: os.stat_result) -> str:
+    parts = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_mode, status.st_uid)
+    return " ".join(map(str, parts))
