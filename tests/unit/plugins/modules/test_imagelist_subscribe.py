@@ -73,6 +73,26 @@ def test_an_older_list_is_refused_and_changes_nothing(bench: t.Any) -> None:
     assert bench.subscribe()["changed"] is False
 
 
+def test_a_content_is_let_in_by_an_act_of_rebaselining(bench: t.Any) -> None:
+    digest = bench.publish()["list"]["sha512_of_content"]
+    old = bench.message.read_bytes()
+    bench.publish(bench.image(octets=b"newer"))
+    bench.subscribe()
+    bench.message.write_bytes(old)
+    act = {"rebaseline": {"digest": digest, "reason": "Erin says so", "author": "sam"}}
+    planned = bench.done("imagelist_subscribe", bench.subscription(**act), check=True)
+    assert bench.run("imagelist_subscribe", bench.subscription(refresh="always"))["code"] == "rollback"
+    done = bench.subscribe(**act)
+    assert planned["actions"] == done["actions"] and planned["diff"] == done["diff"]
+    assert [action["action"] for action in done["actions"]] == ["rebaseline", "accept"]
+    made = done["rebaseline"]
+    assert (made["state"], made["author"], made["reason"]) == ("done", "sam", "Erin says so")
+    before = bench.everything()
+    for check in (True, False):
+        assert bench.done("imagelist_subscribe", bench.subscription(**act), check=check)["changed"] is False
+    assert bench.everything() == before
+
+
 def test_the_subscription_keeps_its_options(bench: t.Any) -> None:
     bench.publish()
     result = bench.subscribe(
@@ -121,6 +141,7 @@ def test_a_subscription_ends(bench: t.Any) -> None:
         ({"endorsers": []}, "subscription_invalid"),
         ({"max_list_age": "long"}, "subscription_invalid"),
         ({"max_age": "soon"}, "option_invalid"),
+        ({"rebaseline": {"digest": "0f5a", "reason": "x"}}, "option_invalid"),
         ({"anchors": "/nowhere/certificates"}, "anchors_unreadable"),
         ({"ca_path": None}, "tls_failed"),
     ],

@@ -23,7 +23,7 @@ MODULE_UTILS = Path(command.__file__).resolve().parents[1]
 IMAGE = "2b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1"
 OTHER_IMAGE = "e0f7a6f0-62c8-4b6e-8f56-7f2d6f0f7d11"
 LIST = "5d4ce0b3-4fb5-4bd0-9b0f-6c1ea2a57ee3"
-COMMANDS = ("refresh", "sync", "status", "verdict", "verify", "rebuild")
+COMMANDS = ("refresh", "sync", "status", "verdict", "verify", "rebaseline", "rebuild")
 
 
 @dataclass(frozen=True)
@@ -225,9 +225,37 @@ def test_verify_refuses_with_a_code(bench: t.Any, call: Call) -> None:
     assert call("verify", str(bench.work / "nowhere"), *anchors, "--json").json["error"]["code"] == "not_found"
 
 
-@pytest.mark.parametrize("name", ["refresh", "sync", "status", "verdict", "rebuild"])
+def test_rebaseline_lets_one_content_in(site: t.Any, call: Call) -> None:
+    first = site.message.read_bytes()
+    site.publish(site.image(octets=b"newer"), site.image(OTHER_IMAGE))
+    call("refresh")
+    site.message.write_bytes(first)
+    refused = call("refresh")
+    assert "rollback" in refused.out and "vmimages rebaseline" in refused.err
+    report = call("verify", str(site.message), "--anchors", str(site.pki.certificates), "--json").json
+    act = (LIST, "--digest", report["list"]["sha512_of_content"], "--reason", "Erin says so")
+    assert call("rebaseline", *act, "--check", "--json").json["changed"] is True
+    assert call("rebaseline", *act).out.startswith("The next refresh accepts this content")
+    assert call("rebaseline", *act, "--json").json["changed"] is False
+    assert "Erin says so" in call("status").out
+    assert call("refresh").out.splitlines()[1].split()[:3] == [LIST, "1", "new"]
+    assert "Erin says so" not in call("status").out
+    assert call("rebaseline", *act).out.startswith("This content was accepted after the act of ")
+
+
+def test_rebaseline_refuses_a_senseless_act(site: t.Any, call: Call) -> None:
+    senseless = call("rebaseline", LIST, "--digest", "0f5a", "--reason", "Erin says so")
+    assert (senseless.code, senseless.err.split(": ")[1]) == (1, "option_invalid")
+    stranger = call("rebaseline", IMAGE, "--digest", "0" * 128, "--reason", "Erin says so")
+    assert (stranger.code, stranger.err.split(": ")[1]) == (1, "unknown_list")
+
+
+MORE: t.Final = {"verdict": [IMAGE], "rebaseline": [LIST, "--digest", "0" * 128, "--reason", "x"]}
+
+
+@pytest.mark.parametrize("name", ["refresh", "sync", "status", "verdict", "rebaseline", "rebuild"])
 def test_a_directory_without_state_is_one_sentence(call: Call, name: str, bench: t.Any) -> None:
-    answer = call(name, *([IMAGE] if name == "verdict" else []))
+    answer = call(name, *MORE.get(name, []))
     assert (answer.code, answer.out) == (1, "")
     assert answer.err.startswith("vmimages: state_missing: ") and answer.err.count("\n") == 1
     assert not bench.state_dir.exists()
@@ -235,7 +263,14 @@ def test_a_directory_without_state_is_one_sentence(call: Call, name: str, bench:
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["frobnicate"], ["verdict"], ["sync", "--max-parallel", "0"], ["sync", "--purge-expired", "later"]],
+    [
+        [],
+        ["frobnicate"],
+        ["verdict"],
+        ["rebaseline", LIST, "--reason", "x"],
+        ["sync", "--max-parallel", "0"],
+        ["sync", "--purge-expired", "later"],
+    ],
 )
 def test_wrong_usage_ends_with_two(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
