@@ -213,7 +213,7 @@ def _image(
     if published is not None and published.sha512 != sha512:
         # Other checksums belong to the octets that they were stated for.
         kept = {key: value for key, value in kept.items() if not key.startswith(CHECKSUM)}
-    raw = {**_IMAGE_DEFAULTS, **kept, **spec.keys}
+    raw = {**({} if spec.relayed else _IMAGE_DEFAULTS), **kept, **spec.keys}
     version = _version(spec, sha512, raw.get(FORMAT) or "", known)
     uri = spec.uri if spec.uri is not None else published.uri if published is not None else None
     if uri is None:
@@ -248,6 +248,8 @@ def _octets(spec: ImageSpec, published: t.Optional[Image], digest: t.Optional[Di
 
 
 def _version(spec: ImageSpec, sha512: str, format_: str, known: t.Optional[KnownImage]) -> str:
+    if spec.relayed:
+        return spec.version or ""
     if known is None or not known.version:
         return spec.version or "1"
     changed = (sha512, format_) != (known.sha512, known.format)

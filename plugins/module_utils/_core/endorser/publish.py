@@ -10,6 +10,8 @@ version is used twice, and the next run completes what was begun.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import typing as t
 from datetime import datetime
 
 from ..errors import VmimagesError
@@ -19,26 +21,33 @@ from .history import PENDING, History
 from .plan import Kept, Plan, make_plan
 from .report import outcome
 from .signing import load_credentials
-from .spec import PublishSpec
+from .spec import ImageSpec, PublishSpec
 from .uploads import carry_out
 
-__all__ = ["PublishSpec", "publish"]
+__all__ = ["ImageSpec", "PublishSpec", "publish"]
+
+#: Tells the images to publish.
+Images = t.Callable[[], tuple[ImageSpec, ...]]
 
 
-def publish(spec: PublishSpec, *, check: bool, now: datetime) -> Outcome:
+def publish(spec: PublishSpec, *, check: bool, now: datetime, images: t.Optional[Images] = None) -> Outcome:
     """Publish, or with `check` only say what would be done: signed and verified in memory, nothing written.
 
-    `now` is an aware time. Raises VmimagesError; what was published and recorded before is then as it was. Only when
-    the list itself could not be written to its end, its version is used up, and the next run completes it.
+    `now` is an aware time. `images` is asked for the images, in place of those of `spec`, when no other publication of
+    the list can come in between: what is true then is not replaced by what was true before. Raises VmimagesError; what
+    was published and recorded before is then as it was. Only when the list itself could not be written to its end, its
+    version is used up, and the next run completes it.
     """
     now = now.replace(microsecond=0)
     credentials = load_credentials(spec, now)
     history = History(spec.history_dir, spec.identifier)
     book = FileBook(history.files)
     if check:
+        spec = _with_images(spec, images)
         return outcome(make_plan(spec, credentials, history, book, now), octets_read=book.read)
     with history.locked():
         try:
+            spec = _with_images(spec, images)
             plan = make_plan(spec, credentials, history, book, now)
             _carry_out(plan, history, book)
         finally:
@@ -46,6 +55,10 @@ def publish(spec: PublishSpec, *, check: bool, now: datetime) -> Outcome:
             with contextlib.suppress(VmimagesError):
                 book.save()
     return outcome(plan, octets_read=book.read)
+
+
+def _with_images(spec: PublishSpec, images: t.Optional[Images]) -> PublishSpec:
+    return spec if images is None else dataclasses.replace(spec, images=images())
 
 
 def _carry_out(plan: Plan, history: History, book: FileBook) -> None:

@@ -64,7 +64,8 @@ _TRUST: t.Final = ("allow_sha1", "allow_host", "crl_mode", "namespaces_mode")
 class ImageSpec:
     """One declared image. `option` is its path among the options; what was not given is None or absent in `keys`.
 
-    `keys` are list keys from the options and from `metadata`; None as a value removes the key.
+    `keys` are list keys from the options and from `metadata`; None as a value removes the key. With `relayed`, the
+    image is somebody else's, whose version of it is stated as it is, even when it has gone back.
     """
 
     option: str
@@ -75,6 +76,7 @@ class ImageSpec:
     sha512: t.Optional[str] = None
     version: t.Optional[str] = None
     keys: t.Mapping[str, t.Any] = field(default_factory=dict)
+    relayed: bool = False
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ class PublishSpec:
         merge = options.get("purge_images") is False
         return cls(
             identifier=_uuid(options, ""),
-            uri=_check_uri(_required(options, "uri", ""), "uri"),
+            uri=check_uri(_required(options, "uri", ""), "uri"),
             certificate=_path(options, "certificate"),
             private_key=_path(options, "private_key"),
             history_dir=_path(options, "history_dir"),
@@ -176,7 +178,7 @@ def _image(options: Options, option: str) -> ImageSpec:
         for name in _PLACEHOLDER.findall(uri):
             if name not in _PLACEHOLDERS:
                 raise invalid(f"{option}.uri", f"the placeholder {{{name}}} is unknown")
-        _check_uri(_PLACEHOLDER.sub("x", uri), f"{option}.uri")
+        check_uri(_PLACEHOLDER.sub("x", uri), f"{option}.uri")
     keys = _texts(options, IMAGE_TEXTS, option)
     return ImageSpec(
         option=option,
@@ -267,7 +269,8 @@ def _version(options: Options, option: str) -> t.Optional[str]:
     return text
 
 
-def _check_uri(uri: str, option: str) -> str:
+def check_uri(uri: str, option: str) -> str:
+    """The address, when a published list may hold it. Raises PublishError ``publish_invalid``."""
     if not _URI.fullmatch(uri):
         raise invalid(
             option, f"{uri[:80]!a} is not an address of printable ASCII characters, such as https://host/name"

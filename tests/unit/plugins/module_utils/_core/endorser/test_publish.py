@@ -8,6 +8,11 @@ from datetime import timedelta
 
 import pytest
 
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.endorser.publish import (
+    ImageSpec,
+    PublishSpec,
+    publish,
+)
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import VmimagesError
 
 ONE, TWO = "2b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1", "3b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1"
@@ -337,3 +342,19 @@ def test_a_file_that_is_no_list_is_not_overwritten(bench: t.Any) -> None:
         bench.run()
     assert str(bench.list_file) in refusal.value.detail
     assert bench.list_file.read_bytes() == b"<html>"
+
+
+def test_images_that_are_asked_for_are_asked_while_nobody_else_can_publish(bench: t.Any) -> None:
+    spec = PublishSpec.from_options({**bench.options, "images": []})
+    given = PublishSpec.from_options(bench.options).images
+    refused: list[str] = []
+
+    def images() -> tuple[ImageSpec, ...]:
+        with pytest.raises(VmimagesError) as refusal:
+            bench.run(title="in between")
+        refused.append(refusal.value.code)
+        return given
+
+    publish(spec, check=False, now=bench.now, images=images)
+    assert refused == ["state_busy"]
+    assert versions(bench) == ["1", "1", "1"]
