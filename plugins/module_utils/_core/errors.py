@@ -103,6 +103,13 @@ REMEDIES: t.Final[t.Mapping[str, str]] = {
     "subscription_clash": "Remove the other subscription first: a list is subscribed once.",
     "subscription_invalid": "Correct the named option.",
     "decision_invalid": "Correct the named option.",
+    "settings_invalid": "Correct the named key of settings.json in the state directory.",
+    "settings_unsafe": "Let only root and the owner of the state directory write this file (chmod go-w).",
+    "handlers_unsafe": "Let only root and the owner of the state directory write the handlers, and the directories "
+    "that lead to them (chmod go-w).",
+    "handler_failed": "The journal has the handler's output; until its attempts are used up the event is tried again "
+    "by later runs of `vmimages events`.",
+    "mail_failed": "Check the mail settings in settings.json; the message lies in the outbox of the state directory.",
     "snapshot_missing": "Run `vmimages sync` (or wait for its timer) and try again.",
     "snapshot_stale": "Run `vmimages refresh` (or check its timer) and try again.",
     # the verdict
