@@ -29,6 +29,8 @@ from .watchdog import Watchdog
 if t.TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse, PoolManager
 
+#: Connections kept for each server: as many as ask at once in a refresh.
+_KEPT: t.Final = 32
 _REDIRECTS: t.Final = frozenset({301, 302, 303, 307, 308})
 
 
@@ -114,11 +116,11 @@ class Session:
 
         manager: PoolManager
         if proxy is None:
-            manager = PoolManager(num_pools=64, maxsize=8, ssl_context=context)
+            manager = PoolManager(num_pools=64, maxsize=_KEPT, ssl_context=context)
         else:
             address, credentials = _proxy_parts(proxy)
             headers = make_headers(proxy_basic_auth=credentials) if credentials else None
-            manager = ProxyManager(address, proxy_headers=headers, num_pools=64, maxsize=8, ssl_context=context)
+            manager = ProxyManager(address, proxy_headers=headers, num_pools=64, maxsize=_KEPT, ssl_context=context)
         manager.pool_classes_by_scheme = classes
         return manager
 

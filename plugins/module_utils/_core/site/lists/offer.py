@@ -17,6 +17,7 @@ from ..subscription import Subscription
 
 if t.TYPE_CHECKING:
     from ...imagelist.model import ImageList
+    from ...transfer.session import Session
     from ...trust.verify import Verified
 
 #: A message is never larger than this many octets.
@@ -71,11 +72,16 @@ def fetch_offer(
     last: Accepted | None,
     validators: Validators | None,
     now: datetime,
+    session: Session | None = None,
 ) -> Offer:
-    """Ask the list's server, and judge what it answers. A refusal is an answer, not an exception."""
+    """Ask the list's server, and judge what it answers. A refusal is an answer, not an exception.
+
+    `session` keeps connections for further lists; without it there is one for this question.
+    """
+    policy = session.policy if session else subscription.policy(content=False)
     try:
         fetched = fetch_message(
-            subscription.uri, cap=MESSAGE_CAP, policy=subscription.policy(content=False), validators=validators
+            subscription.uri, cap=MESSAGE_CAP, policy=policy, validators=validators, session=session
         )
     except VmimagesError as error:
         return Offer("refused" if isinstance(error, TrustError) else "failed", error=error)

@@ -4,10 +4,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import typing as t
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -21,11 +22,12 @@ from ..judgement.assess import active_lists, pending_rebaseline, subscription_of
 from ..judgement.path_status import AnchorStore, Judge
 from ..subscription import Subscription
 from .offer import Accepted, Offer, fetch_offer, judge_octets, require_message
+from .sessions import Sessions
 
 if t.TYPE_CHECKING:
     from ..store.catalogue import Catalogue, Writer
 
-_PARALLEL: t.Final = 16
+_PARALLEL: t.Final = 32
 
 
 @dataclass(frozen=True)
@@ -72,11 +74,11 @@ class ListReport:
 def refresh(catalogue: Catalogue, *, lists: t.Sequence[str] = (), check: bool = False) -> Outcome:
     """Refresh all subscribed lists, or those named by identifier or address (else ``unknown_list``).
 
-    One list's failure is reported for that list and touches no other; the accepted state of a list that fails stays
-    as it was. In check mode the servers are asked and nothing is written.
+    Answers are applied as they come: one list's failure or silence is reported for that list and delays no other; the
+    accepted state of a list that fails stays as it was. In check mode the servers are asked and nothing is written.
     """
     names = active_lists(catalogue, lists)
-    reports: list[ListReport] = []
+    reports: dict[str, ListReport] = {}
     anchors = AnchorStore()
     subscriptions = {name: subscription_of(catalogue, name) for name in names}
     questions = [
@@ -86,16 +88,22 @@ def refresh(catalogue: Catalogue, *, lists: t.Sequence[str] = (), check: bool = 
     ]
     now = catalogue.now()
 
-    def ask(question: tuple[str, Accepted | None, Validators | None]) -> Offer:
-        name, last, validators = question
-        return fetch_offer(subscriptions[name], anchors, last=last, validators=validators, now=now)
+    with contextlib.ExitStack() as stack:
+        sessions = stack.enter_context(Sessions(subscriptions.values()))
+        pool = stack.enter_context(ThreadPoolExecutor(max_workers=max(1, min(_PARALLEL, len(names)))))
 
-    with ThreadPoolExecutor(max_workers=max(1, min(_PARALLEL, len(names)))) as pool:
-        for name, offer in zip(names, pool.map(ask, questions)):
-            reports.append(settle(catalogue, name, subscriptions[name], offer, anchors, check=check))
+        def ask(name: str, last: Accepted | None, validators: Validators | None) -> Offer:
+            subscription = subscriptions[name]
+            session = sessions.of(subscription)
+            return fetch_offer(subscription, anchors, last=last, validators=validators, now=now, session=session)
+
+        asked = {pool.submit(ask, *question): question[0] for question in questions}
+        for answered in as_completed(asked):
+            name = asked[answered]
+            reports[name] = settle(catalogue, name, subscriptions[name], answered.result(), anchors, check=check)
     if not check:
         snapshot.write(catalogue)
-    return outcome(reports)
+    return outcome([reports[name] for name in names])
 
 
 def settle(

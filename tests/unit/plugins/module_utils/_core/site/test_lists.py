@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import socket
+import threading
+import time
 import typing as t
 from datetime import timedelta
 
@@ -89,6 +92,17 @@ def test_one_flipped_bit_is_refused(world: World) -> None:
     octets = world.message("2", [world.image()])
     world.serve(octets.replace(b'"hv:version": "2"', b'"hv:version": "3"'))
     assert _refused(world) == "digest_mismatch"
+
+
+def test_the_step_of_a_refusal_is_told(world: World) -> None:
+    older = world.publish("1", [world.image()])
+    world.subscribe()
+    world.publish("2", [world.image()])
+    world.refresh()
+    for octets, number in ((older, 16), (b"<html></html>", 2), (world.message("3", [], days=-0.01), 15)):
+        world.serve(octets)
+        error = world.refresh().data["lists"][0]["error"]
+        assert error["context"]["step"]["number"] == number
 
 
 def test_a_web_page_is_not_a_list(world: World) -> None:
@@ -230,3 +244,25 @@ def test_a_senseless_option_is_named(world: World, option: str) -> None:
         world.wanted(**{"identifier": LIST, **BAD[option]})
     assert found.value.code == "subscription_invalid"
     assert found.value.detail.startswith(f"{option}:")
+
+
+def test_a_silent_server_delays_no_other_list(world: World) -> None:
+    """While one server keeps its connection open and says nothing, what the other offers is accepted."""
+    world.publish("1", [world.image()], identifier=OTHER_LIST)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        world.publish("1", [world.image(IMAGE_2)])
+        world.subscribe()
+        uri = f"http://127.0.0.1:{silent.getsockname()[1]}/list"
+        world.subscribe(OTHER_LIST)
+        world.subscribe(OTHER_LIST, uri=uri, move=True, refresh="never")
+        world.publish("2", [world.image(IMAGE_2)])
+        refreshing = threading.Thread(target=world.refresh)
+        refreshing.start()
+        connection, _address = silent.accept()
+        deadline = time.monotonic() + 20
+        while world.rows()["versions"][-1][2] != "2" and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert refreshing.is_alive()
+        connection.close()
+        refreshing.join(30)
+    assert [row[2] for row in world.rows()["versions"]] == ["1", "1", "2"]
