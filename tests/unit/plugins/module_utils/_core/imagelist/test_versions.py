@@ -89,3 +89,29 @@ def test_the_order_is_total(x: str, y: str, z: str) -> None:
 @given(st.integers(min_value=0), st.integers(min_value=0))
 def test_numbers_compare_as_numbers(a: int, b: int) -> None:
     assert versions.compare(str(a), str(b)) == (a > b) - (a < b)
+
+
+def model(text: str) -> list[tuple[int, int, str]]:
+    """The order in other words: numbers by value before texts by their characters."""
+    parts = text.replace("-", ".").split(".")
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
+
+
+@given(VERSION, VERSION)
+def test_the_order_is_that_of_the_model(a: str, b: str) -> None:
+    assert versions.compare(a, b) == (model(a) > model(b)) - (model(a) < model(b))
+
+
+@given(st.text(st.sampled_from("019aZ.-_ /\né١"), max_size=8))  # noqa: RUF001
+def test_any_text_is_a_version_or_is_refused(text: str) -> None:
+    parts = text.replace("-", ".").split(".")
+    good = all(part.isascii() and part.isalnum() for part in parts)
+    assert versions.is_version(text) == good
+    if good:
+        assert versions.compare(text, text) == 0
+        assert versions.compare(text, f"{text}.0") == -1
+        return
+    with pytest.raises(TrustError):
+        versions.compare(text, "1")
+    with pytest.raises(TrustError):
+        versions.next_version(text)
