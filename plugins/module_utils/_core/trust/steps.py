@@ -59,12 +59,16 @@ class Explanation:
 
     @contextlib.contextmanager
     def step(self, number: int) -> t.Iterator[t.Callable[[str], None]]:
-        """Take step `number`; the yielded function notes what was found. A refusal is recorded and goes on."""
+        """Take step `number`; the yielded function notes what was found.
+
+        A refusal is recorded and goes on, with the step in its context.
+        """
         notes: list[str] = []
         try:
             yield notes.append
         except VmimagesError as refusal:
             self._taken.append(Step(number, TITLES[number], "refused", refusal.code, refusal.detail))
+            refusal.context.setdefault("step", {"number": number, "title": TITLES[number]})
             raise
         except BaseException as error:  # a panic of the compiled library is no Exception
             self._taken.append(Step(number, TITLES[number], "refused", "internal_error", type(error).__name__))

@@ -9,8 +9,10 @@ CRL that it used, and not before the time at which it was made. A refusal is nev
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import sqlite3
 import threading
 import typing as t
 from datetime import datetime
@@ -137,9 +139,11 @@ class Judge:
         return PathStatus(None, "", verified.good_until, tuple(crl.sha256 for crl in verified.crls))
 
     def _remember(self, list_id: str, basis: str, status: PathStatus, now: datetime) -> None:
-        # Only what stands: a refusal may end by the clock alone, when a CRL or a certificate becomes valid.
+        """Only what stands: a refusal may end by the clock alone, when a CRL or a certificate becomes valid."""
         assert status.good_until is not None
         record = {"good_until": to_text(status.good_until), "judged": to_text(now), "crls": status.crls}
-        self._catalogue.note(
-            "INSERT OR REPLACE INTO paths VALUES (?, ?, ?)", list_id, basis, json.dumps(record, sort_keys=True)
-        )
+        # On a full disk a judgement is as good as ever, and made again next time.
+        with contextlib.suppress(sqlite3.OperationalError):
+            self._catalogue.note(
+                "INSERT OR REPLACE INTO paths VALUES (?, ?, ?)", list_id, basis, json.dumps(record, sort_keys=True)
+            )

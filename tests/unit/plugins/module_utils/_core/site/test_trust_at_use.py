@@ -324,6 +324,16 @@ class TestReuse:
         monkeypatch.setattr(path_status, "RULES", path_status.RULES + 1)
         assert judged() == 1
 
+    def test_what_cannot_be_noted_is_judged_all_the_same(self, site: World, judged: t.Callable[[], int]) -> None:
+        """As on a disk that is full."""
+        site.pki.write_crls()
+        with site.open() as catalogue:
+            catalogue.connection.execute("PRAGMA query_only = ON")
+            for _again in range(2):
+                judge = path_status.Judge(catalogue)
+                assert judge.status(LIST, subscription_of(catalogue, LIST), site.now).code is None
+        assert judged() == 1
+
     def test_a_refusal_is_judged_anew_each_time(self, site: World, judged: t.Callable[[], int]) -> None:
         site.pki.revoke(site.pki.endorser.certificate)
         assert (judged(), judged()) == (1, 1)
