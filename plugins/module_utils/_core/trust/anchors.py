@@ -115,10 +115,10 @@ def load_directory(path: Path, *, trusted_owners: t.Collection[int] = ()) -> Anc
         raise _unreadable(path, error) from error
     if not stat.S_ISDIR(found.st_mode):
         raise TrustError("anchors_unreadable", f"{path} is not a directory", path=str(path))
-    checked: set[pathlib.Path] = set()
+    ways = _Ways(trusted_owners)
     _check_safe(found, base, trusted_owners)
     try:
-        _check_way(base, trusted_owners, checked)
+        ways.check(str(base))
     except OSError as error:
         raise _unreadable(path, error) from error
     collector = _Collector()
@@ -131,7 +131,7 @@ def load_directory(path: Path, *, trusted_owners: t.Collection[int] = ()) -> Anc
             status = file.stat()
             _check_safe(status, file, trusted_owners)
             if file.is_symlink():
-                _check_target(file, trusted_owners, checked)
+                ways.check_target(str(file))
         except OSError as error:
             collector.problems.append(Problem(str(file), files.reason(error)))
             status = None
@@ -180,7 +180,7 @@ def load_bundle(path: Path, *, trusted_owners: t.Collection[int] = ()) -> Anchor
         raise _unreadable(path, error) from error
     _check_safe(status, pathlib.Path(path), trusted_owners)
     try:
-        _check_way(pathlib.Path(path), trusted_owners, set())
+        _Ways(trusted_owners).check(os.fspath(path))
     except OSError as error:
         raise _unreadable(path, error) from error
     collector = _Collector()
@@ -207,43 +207,70 @@ def _check_safe(status: os.stat_result, path: pathlib.Path, trusted_owners: t.Co
         raise TrustError("anchors_unsafe", f"{path} belongs to the user number {status.st_uid}", path=str(path))
 
 
-def _check_target(link: pathlib.Path, trusted_owners: t.Collection[int], checked: set[pathlib.Path]) -> None:
-    """Where a link of the directory leads to must be as safe as the directory itself, and so must be the way there."""
-    holder = pathlib.Path(os.path.realpath(link)).parent
-    _check_safe(holder.stat(), holder, trusted_owners)
-    _check_way(link, trusted_owners, checked)
+def _above(path: str) -> str:
+    """The directory of an absolute path; a `pathlib.Path` for each of a thousand steps would take too long."""
+    return path.rpartition("/")[0] or "/"
 
 
-def _check_way(path: pathlib.Path, trusted_owners: t.Collection[int], checked: set[pathlib.Path]) -> None:
-    """Nobody else may exchange what `path` names: no directory on the way may be open to all.
+class _Ways:
+    """Judges the ways that lead to files; what has been judged is not looked at again."""
 
-    One with the sticky bit may, if what is taken from it belongs to a trusted owner. Links are followed as the kernel
-    does it; what is in `checked` is not looked at again.
-    """
-    here = pathlib.Path("/")
-    waiting = [*reversed((pathlib.Path.cwd() / path).parts)]
-    steps = 0
-    while waiting:
-        steps += 1
-        if steps > MAX_STEPS:
-            raise TrustError("anchors_unreadable", f"The way to {path} is too long", path=str(path))
-        part = waiting.pop()
-        entry = here.parent if part == ".." else here / part
-        if part in ("/", "..") or entry in checked:
-            here = entry
-            continue
-        mode = here.stat().st_mode
+    def __init__(self, trusted_owners: t.Collection[int]) -> None:
+        self._trusted_owners = trusted_owners
+        self._passed: set[str] = set()
+        self._modes: dict[str, int] = {}
+        self._holders: set[str] = set()
+
+    def check_target(self, link: str) -> None:
+        """Where a link of the directory leads to must be as safe as the directory itself, and so must be the way."""
+        holder = _above(self.check(link))
+        if holder not in self._holders:
+            found = pathlib.Path(holder)
+            _check_safe(found.stat(), found, self._trusted_owners)
+            self._holders.add(holder)
+
+    def check(self, path: str) -> str:
+        """Nobody else may exchange what `path` names: no directory on the way may be open to all.
+
+        One with the sticky bit may, if what is taken from it belongs to a trusted owner. Links are followed as the
+        kernel does it. Returns the path without any link.
+        """
+        here = "/"
+        waiting = [*reversed(str(pathlib.Path.cwd() / path).split("/"))]
+        steps = 0
+        while waiting:
+            steps += 1
+            if steps > MAX_STEPS:
+                raise TrustError("anchors_unreadable", f"The way to {path} is too long", path=path)
+            part = waiting.pop()
+            if part in ("", "."):
+                continue
+            if part == "..":
+                here = _above(here)
+                continue
+            entry = f"{here.rstrip('/')}/{part}"
+            target = None if entry in self._passed else self._look(here, entry, path)
+            if target is None:
+                self._passed.add(entry)
+                here = entry
+                continue
+            if target.startswith("/"):
+                here = "/"
+            waiting.extend(reversed(target.split("/")))
+        return here
+
+    def _look(self, here: str, entry: str, path: str) -> str | None:
+        """Judge taking `entry` from the directory `here`; where a link leads to, None for anything else."""
+        if here not in self._modes:
+            self._modes[here] = pathlib.Path(here).stat().st_mode
+        mode = self._modes[here]
         if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
-            raise TrustError("anchors_unsafe", f"{here} is on the way, and everybody may write to it", path=str(path))
-        found = entry.lstat()
-        if mode & stat.S_IWOTH and found.st_uid not in (0, os.geteuid(), *trusted_owners):
+            raise TrustError("anchors_unsafe", f"{here} is on the way, and everybody may write to it", path=path)
+        found = os.lstat(entry)
+        if mode & stat.S_IWOTH and found.st_uid not in (0, os.geteuid(), *self._trusted_owners):
             detail = f"{entry} is on the way, and belongs to the user number {found.st_uid}"
-            raise TrustError("anchors_unsafe", detail, path=str(path))
-        if stat.S_ISLNK(found.st_mode):
-            waiting.extend(reversed(entry.readlink().parts))
-        else:
-            checked.add(entry)
-            here = entry
+            raise TrustError("anchors_unsafe", detail, path=path)
+        return str(pathlib.Path(entry).readlink()) if stat.S_ISLNK(found.st_mode) else None
 
 
 def _unreadable(path: Path, error: Exception) -> TrustError:
