@@ -29,8 +29,8 @@ class Accepted:
     """The last accepted version of a list, and what decides about the next one.
 
     `not_after` is the end of its signer's certificate; `stands`: its message is still believed, by the present anchors,
-    CRLs and endorsers. `set_aside`: digests of the contents accepted before it; `rebaseline`: the digest of the content
-    that an administrator's act lets in whatever its version.
+    CRLs and endorsers. `set_aside`: after a re-baselining the digests of the contents accepted before it; `rebaseline`:
+    the digest of the content that an administrator's act lets in whatever its version.
     """
 
     version: str

@@ -176,17 +176,26 @@ def accepted(
 
     Whether it stands is judged by the terms of `subscription`; `rebaseline` plans an act that is not recorded yet.
     """
-    rows = catalogue.rows("SELECT * FROM versions WHERE list_id = ? ORDER BY sequence DESC", name)
-    if not rows:
+    row = catalogue.row(
+        "SELECT version, content_sha512, signer FROM versions WHERE list_id = ? ORDER BY sequence DESC", name
+    )
+    if row is None:
         return None
-    digest = rows[0]["content_sha512"]
+    # Where versions have only risen, none of the contents before can be taken for a new one.
+    before = catalogue.rows(
+        "SELECT DISTINCT content_sha512 FROM versions WHERE list_id = ? AND content_sha512 <> ? "
+        "AND EXISTS (SELECT 1 FROM rebaselines WHERE list_id = ? AND state = 'done')",
+        name,
+        row["content_sha512"],
+        name,
+    )
     act = pending_rebaseline(catalogue, name)
     return Accepted(
-        version=rows[0]["version"],
-        content_sha512=digest,
-        not_after=from_text(json.loads(rows[0]["signer"])["not_after"]),
+        version=row["version"],
+        content_sha512=row["content_sha512"],
+        not_after=from_text(json.loads(row["signer"])["not_after"]),
         stands=Judge(catalogue, anchors=anchors).status(name, subscription, catalogue.now()).code is None,
-        set_aside=frozenset(row["content_sha512"] for row in rows) - {digest},
+        set_aside=frozenset(one["content_sha512"] for one in before),
         rebaseline=rebaseline or (act["digest"] if act else None),
     )
 
