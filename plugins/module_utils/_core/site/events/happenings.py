@@ -1,0 +1,288 @@
+# Copyright: the hepix.vmimages contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the journal's lines mean to the world outside: images that are new, available or expired, and bad news.
+
+The same line always gives the same happenings, so that a place among them can be kept (see `cursor`). Whether a
+happening still matters is asked when its turn comes: `matters`.
+"""
+
+from __future__ import annotations
+
+import json
+import typing as t
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+
+from ...times import from_text
+from ..store.journal import Entry
+
+if t.TYPE_CHECKING:
+    from ..store.catalogue import Catalogue
+
+Kind = t.Literal["new", "available", "expire", "blacklisted", "refused"]
+
+#: What handlers hear of, and what endorsers hear of.
+FOR_HANDLERS: t.Final[frozenset[str]] = frozenset({"new", "available", "expire"})
+FOR_ENDORSERS: t.Final[frozenset[str]] = frozenset({"blacklisted", "refused"})
+
+#: Refusals whose cause lies at the site: no endorser can mend them.
+OWN_AFFAIRS: t.Final = frozenset(
+    {
+        "anchors_unreadable",
+        "anchors_unsafe",
+        "archive_damaged",
+        "crl_unavailable",
+        "internal_error",
+        "library_missing",
+        "namespace_missing",
+        "policy_malformed",
+    }
+)
+
+#: Bad news that is older than this when it is first seen is history: nobody is written to.
+NEWS: t.Final = timedelta(days=7)
+
+_OF_FILES: t.Final = ("available", "expire")
+_DAMAGED: t.Final = ".damaged"
+
+
+@dataclass(frozen=True)
+class Happening:
+    """One thing that happened, by the journal line `sequence`, to one image of one list, or to a list (no `image`).
+
+    `name` is the image's file name in the cache, or that of the message to the endorser; `code` says why an image
+    expired or a message was refused; `target` is what a decision names.
+    """
+
+    kind: Kind
+    sequence: int
+    at: str
+    list: str
+    image: str = ""
+    version: str = ""
+    sha512: str = ""
+    name: str = ""
+    code: str = ""
+    detail: str = ""
+    target: str = ""
+
+    @property
+    def subject(self) -> tuple[str, str]:
+        """Happenings with one subject are told in their order, whatever fails; those of different ones need not.
+
+        That an image is new is a subject of its own: a handler that cannot use this still hears of its file.
+        """
+        return (self.list, f"{self.kind}:{self.image or self.name}" if self.kind not in _OF_FILES else self.image)
+
+    def as_dict(self) -> dict[str, str | int]:
+        """For the cursor; `from_dict` reads it back."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: t.Mapping[str, t.Any]) -> Happening:
+        """What `as_dict` wrote."""
+        return cls(**data)
+
+
+def happenings(catalogue: Catalogue, entry: Entry, kinds: frozenset[str]) -> list[Happening]:
+    """What one journal line means, as far as it is of one of `kinds`."""
+    derive = _DERIVED.get(entry.event)
+    if derive is None or not derive.kinds & kinds:
+        return []
+    return list(derive.function(catalogue, entry))
+
+
+def matters(catalogue: Catalogue, happening: Happening, *, history: bool) -> bool:
+    """Whether it is still to be told. `history`: it happened before the handler was first seen.
+
+    An image whose file has left the cache since is not announced any more; what a new handler never heard of, and is
+    over, it is not told; an endorser does not hear of what was taken back since.
+    """
+    return _MATTERS[happening.kind](catalogue, happening, history)
+
+
+def _accepted(catalogue: Catalogue, entry: Entry) -> t.Iterator[Happening]:
+    """The images that this version of the list was the first to name."""
+    rows = catalogue.rows(
+        "SELECT * FROM images WHERE list_id = ? AND since = ? AND NOT EXISTS (SELECT 1 FROM images AS earlier WHERE "
+        "earlier.image_id = images.image_id AND earlier.list_id = images.list_id AND earlier.since < images.since) "
+        "ORDER BY row",
+        entry.data["identifier"],
+        entry.sequence,
+    )
+    for row in rows:
+        yield Happening(
+            "new",
+            entry.sequence,
+            entry.at,
+            row["list_id"],
+            image=row["image_id"],
+            version=row["version"],
+            sha512=row["sha512"],
+        )
+
+
+def _cached(catalogue: Catalogue, entry: Entry) -> t.Iterator[Happening]:
+    yield _of_file("available", entry)
+
+
+def _expired(catalogue: Catalogue, entry: Entry) -> t.Iterator[Happening]:
+    yield _of_file("expire", entry)
+
+
+def _gone(catalogue: Catalogue, entry: Entry) -> t.Iterator[Happening]:
+    """A file that is lost or damaged has expired if it was current; of a damaged one the journal says lost first."""
+    name = entry.data["name"]
+    name = name[: -len(_DAMAGED)] if name.endswith(_DAMAGED) else name
+    if _was_current(catalogue, name, entry.sequence):
+        yield _of_file("expire", entry, name=name, code="file_changed")
+
+
+def _of_file(kind: Kind, entry: Entry, *, name: str | None = None, code: str = "") -> Happening:
+    data = entry.data
+    return Happening(
+        kind,
+        entry.sequence,
+        entry.at,
+        data["list"],
+        image=data["image"],
+        version=data["version"],
+        sha512=data["sha512"],
+        name=name or data["name"],
+        code=data.get("code") or code,
+    )
+
+
+def _was_current(catalogue: Catalogue, name: str, sequence: int) -> bool:
+    """What the line of the file before line `sequence` says; such questions are too rare for a table of their own."""
+    current = False
+    needle = json.dumps(name).encode()
+    with catalogue.state.journal.open("rb") as stream:
+        for line in stream:
+            if needle in line:
+                record = json.loads(line)
+                if record["seq"] >= sequence:
+                    break
+                if record["event"] in ("cached", "expired", "lost", "purged") and record["data"]["name"] == name:
+                    current = record["event"] == "cached"
+    return current
+
+
+def _decided(catalogue: Catalogue, entry: Entry) -> t.Iterator[Happening]:
+    """A blacklist of images, for each list that named them at that time."""
+    data = entry.data
+    column = {"image": "image_id", "tag": "tag", "list": "list_id"}.get(data["target_type"])
+    if data["decision"] != "blacklist" or column is None:
+        return
+    rows = catalogue.rows(
+        f"SELECT DISTINCT list_id FROM images WHERE {column} = ? AND since <= ? AND (until IS NULL OR until > ?) "
+        "ORDER BY list_id",
+        data["target"],
+        entry.sequence,
+        entry.sequence,
+    )
+    for number, row in enumerate(rows, 1):
+        yield Happening(
+            "blacklisted",
+            entry.sequence,
+            entry.at,
+            row["list_id"],
+            name=str(entry.sequence) if number == 1 else f"{entry.sequence}-{number}",
+            code="blacklisted",
+            detail=data["reason"],
+            target=f"{data['target_type']}:{data['target']}",
+        )
+
+
+def _refused(catalogue: Catalogue, entry: Entry) -> t.Iterator[Happening]:
+    data = entry.data
+    if data["code"] not in OWN_AFFAIRS:
+        yield Happening(
+            "refused",
+            entry.sequence,
+            entry.at,
+            data["identifier"],
+            name=str(entry.sequence),
+            code=data["code"],
+            detail=data["detail"],
+        )
+
+
+def _new_matters(catalogue: Catalogue, happening: Happening, history: bool) -> bool:
+    if not history:
+        return True
+    found = catalogue.row(
+        "SELECT 1 FROM images JOIN lists USING (list_id) WHERE list_id = ? AND image_id = ? AND until IS NULL AND "
+        "active = 1",
+        happening.list,
+        happening.image,
+    )
+    return found is not None
+
+
+def _available_matters(catalogue: Catalogue, happening: Happening, history: bool) -> bool:
+    return _state_of(catalogue, happening.name) == "current"
+
+
+def _expire_matters(catalogue: Catalogue, happening: Happening, history: bool) -> bool:
+    return not history or _state_of(catalogue, happening.name) == "expired"
+
+
+def _state_of(catalogue: Catalogue, name: str) -> str | None:
+    row = catalogue.row("SELECT state FROM files WHERE name = ?", name)
+    return row["state"] if row else None
+
+
+def _blacklisted_matters(catalogue: Catalogue, happening: Happening, history: bool) -> bool:
+    kind, _colon, target = happening.target.partition(":")
+    row = catalogue.row(
+        "SELECT until FROM decisions WHERE target_type = ? AND target = ? AND decision = 'blacklist' AND sequence = ?",
+        kind,
+        target,
+        happening.sequence,
+    )
+    if row is None or not _is_subscribed(catalogue, happening.list) or not _is_news(catalogue, happening, history):
+        return False
+    return row["until"] is None or from_text(row["until"]) > catalogue.now()
+
+
+def _refused_matters(catalogue: Catalogue, happening: Happening, history: bool) -> bool:
+    row = catalogue.row("SELECT code FROM refusals WHERE list_id = ?", happening.list)
+    if row is None or row["code"] != happening.code:
+        return False
+    return _is_subscribed(catalogue, happening.list) and _is_news(catalogue, happening, history)
+
+
+def _is_subscribed(catalogue: Catalogue, list_id: str) -> bool:
+    return catalogue.row("SELECT 1 FROM lists WHERE list_id = ? AND active = 1", list_id) is not None
+
+
+def _is_news(catalogue: Catalogue, happening: Happening, history: bool) -> bool:
+    return not history or catalogue.now() - from_text(happening.at) < NEWS
+
+
+_Derive = t.Callable[["Catalogue", Entry], t.Iterator[Happening]]
+
+
+class _Derivation(t.NamedTuple):
+    kinds: frozenset[str]
+    function: _Derive
+
+
+_DERIVED: t.Final[t.Mapping[str, _Derivation]] = {
+    "accepted": _Derivation(frozenset({"new"}), _accepted),
+    "cached": _Derivation(frozenset({"available"}), _cached),
+    "expired": _Derivation(frozenset({"expire"}), _expired),
+    "damaged": _Derivation(frozenset({"expire"}), _gone),
+    "lost": _Derivation(frozenset({"expire"}), _gone),
+    "decided": _Derivation(frozenset({"blacklisted"}), _decided),
+    "refused": _Derivation(frozenset({"refused"}), _refused),
+}
+
+_MATTERS: t.Final[t.Mapping[str, t.Callable[[Catalogue, Happening, bool], bool]]] = {
+    "new": _new_matters,
+    "available": _available_matters,
+    "expire": _expire_matters,
+    "blacklisted": _blacklisted_matters,
+    "refused": _refused_matters,
+}

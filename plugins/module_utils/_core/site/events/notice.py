@@ -1,0 +1,157 @@
+# Copyright: the hepix.vmimages contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The message to an endorser: what the site has blacklisted or refused, why, and what can be done about it."""
+
+from __future__ import annotations
+
+import email.policy
+import hashlib
+import json
+import os
+import re
+import typing as t
+from email.message import EmailMessage
+from email.utils import format_datetime
+
+from ...errors import REMEDIES
+from ...times import from_text
+from .address import is_address
+from .environment import Teller
+from .happenings import Happening
+
+if t.TYPE_CHECKING:
+    from ...imagelist.model import ImageList
+    from ..settings import Settings
+    from ..store.catalogue import Catalogue
+
+_POLICY: t.Final = email.policy.SMTP
+_MAX_IMAGES: t.Final = 50
+_MAX_TEXT: t.Final = 2000
+_MAX_TITLE: t.Final = 120
+_PATH: t.Final = re.compile(r"(?<![^\s'\"(\[,;:=])(?:file:/*)?/[^\s'\"),;:\]]+")
+
+
+def compose(catalogue: Catalogue, teller: Teller, settings: Settings, happening: Happening) -> EmailMessage:
+    """The whole message: to the addresses that the accepted list names for its endorsers, as far as they are addresses.
+
+    The same happening always gives the same Message-ID, so that a message that was sent twice is known to be one.
+    """
+    listed = teller.accepted(happening.list)
+    sender = settings.mail.sender if settings.mail else _local_sender()
+    copies = settings.mail.copy_to if settings.mail else ()
+    site = settings.site or sender.rpartition("@")[2]
+    message = EmailMessage(policy=_POLICY)
+    message["From"] = sender
+    recipients = (
+        list(dict.fromkeys(item.email for item in listed.endorsers if is_address(item.email))) if listed else []
+    )
+    if recipients:
+        message["To"] = ", ".join(recipients)
+    if copies:
+        message["Cc"] = ", ".join(copies)
+    message["Subject"] = _subject(happening, listed, site)
+    message["Date"] = format_datetime(from_text(happening.at))
+    message["Message-ID"] = _message_id(happening, sender)
+    message["Auto-Submitted"] = "auto-generated"
+    text = _blacklisted if happening.kind == "blacklisted" else _refused
+    message.set_content("\n".join(text(catalogue, happening, listed, site)) + "\n", charset="utf-8")
+    return message
+
+
+def recipients(message: EmailMessage) -> list[str]:
+    """The addresses that a composed message goes to."""
+    found = [text.strip() for name in ("To", "Cc") for text in str(message[name] or "").split(",")]
+    return list(dict.fromkeys(text for text in found if is_address(text)))
+
+
+def without_paths(text: str) -> str:
+    """`text` without the names of files of this host; names of people and CAs in slash form stay."""
+    return _PATH.sub(lambda match: match[0] if "=" in match[0] else "(a file of the site)", text)
+
+
+def _subject(happening: Happening, listed: ImageList | None, site: str) -> str:
+    title = _line(listed.title, _MAX_TITLE) if listed and listed.title else happening.list
+    what = "An image of" if happening.kind == "blacklisted" else "The signed message of"
+    done = "was blacklisted" if happening.kind == "blacklisted" else "was refused"
+    return f'{what} your list "{title}" {done} at {_line(site, _MAX_TITLE)}'
+
+
+def _blacklisted(catalogue: Catalogue, happening: Happening, listed: ImageList | None, site: str) -> t.Iterator[str]:
+    images = _images(catalogue, happening)
+    yield f"The site {_line(site)} has blacklisted images that you endorse. It does not start them any more."
+    yield ""
+    yield from _list_lines(happening, listed)
+    yield ""
+    for identifier, title, version in images[:_MAX_IMAGES]:
+        yield f"Image:    {identifier}"
+        yield f"Title:    {_line(title or '-')}"
+        yield f"Version:  {_line(version)}"
+        yield ""
+    if len(images) > _MAX_IMAGES:
+        yield f"... and {len(images) - _MAX_IMAGES} further images."
+        yield ""
+    yield f"Reason:   {_line(without_paths(happening.detail)) or '(the site gave none)'}"
+    yield f"Code:     {happening.code}"
+    yield f"Decided:  {happening.at}"
+    yield ""
+    yield "What you can do: if the reason holds, remove the image from your list, which revokes it everywhere, or"
+    yield "publish a corrected version of it. If it does not, or if it is unclear, please answer this message."
+
+
+def _refused(catalogue: Catalogue, happening: Happening, listed: ImageList | None, site: str) -> t.Iterator[str]:
+    yield f"The site {_line(site)} has refused the message that it found at the address of your image list."
+    yield "What it accepted before stays in force, until it expires."
+    yield ""
+    yield from _list_lines(happening, listed)
+    yield ""
+    yield f"Reason:   {_line(without_paths(happening.detail))}"
+    yield f"Code:     {happening.code}"
+    yield f"Found:    {happening.at}"
+    yield ""
+    yield "What can be done about it, in the words that the site is given:"
+    yield REMEDIES.get(happening.code, "Publish the list again.")
+    yield "If this message was not published by you, please tell the site, and do not wait."
+
+
+def _list_lines(happening: Happening, listed: ImageList | None) -> t.Iterator[str]:
+    yield f"List:     {happening.list}"
+    if listed is None:
+        yield "Title:    (no version of it was accepted so far)"
+        return
+    yield f"Title:    {_line(listed.title or '-')}"
+    yield f"Version:  {_line(listed.version)} (the accepted one)"
+    if listed.uri.startswith(("https:", "http:")):
+        yield f"Address:  {_line(listed.uri)}"
+
+
+def _images(catalogue: Catalogue, happening: Happening) -> list[tuple[str, str, str]]:
+    """(identifier, title, version) of the images that the decision named in this list when it was made."""
+    kind, _colon, target = happening.target.partition(":")
+    column = {"image": "image_id", "tag": "tag", "list": "list_id"}[kind]
+    rows = catalogue.rows(
+        "SELECT image_id, version, metadata FROM images "
+        f"WHERE list_id = ? AND {column} = ? AND since <= ? AND (until IS NULL OR until > ?) ORDER BY row",
+        happening.list,
+        target,
+        happening.sequence,
+        happening.sequence,
+    )
+    return [(row["image_id"], str(json.loads(row["metadata"]).get("dc:title", "")), row["version"]) for row in rows]
+
+
+def _line(text: str, limit: int = _MAX_TEXT) -> str:
+    """One line of printable text: what others wrote begins no line of its own, in no header and in no body."""
+    shown = "".join(character if character.isprintable() else " " for character in str(text))
+    shown = " ".join(shown.split())
+    return shown if len(shown) <= limit else f"{shown[:limit]}..."
+
+
+def _message_id(happening: Happening, sender: str) -> str:
+    told = f"{happening.list} {happening.sequence} {happening.at} {happening.name}"
+    digest = hashlib.sha256(told.encode()).hexdigest()[:24]
+    return f"<vmimages.{happening.name}.{digest}@{sender.rpartition('@')[2]}>"
+
+
+def _local_sender() -> str:
+    address = f"vmimages@{os.uname().nodename}"
+    return address if is_address(address) else "vmimages@localhost"
