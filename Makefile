@@ -13,11 +13,12 @@ ANSIBLE = ANSIBLE_CONFIG='$(CURDIR)/.venv/ansible.cfg' ANSIBLE_HOME='$(CURDIR)/.
 	ANSIBLE_COLLECTIONS_PATH='$(CURDIR)/.venv/collections' ANSIBLE_LOCALHOST_WARNING=false ANSIBLE_INVENTORY_UNPARSED_WARNING=false
 REPORT = .venv/demo-report.txt
 
-.PHONY: help demo test lint clean
+.PHONY: help demo test lint bench clean
 help:
 	@echo "make demo    the main path on this machine: publish, subscribe, approve, cache, verdict, withdraw (no root)"
 	@echo "make test    unit and integration tests (as root on Debian it installs nginx, openssl, e2fsprogs, gnutls-bin if missing)"
 	@echo "make lint    ansible-test sanity, ansible-lint, mypy, ruff"
+	@echo "make bench   what believing a message costs, beside openssl (needs the packages igtf-policy-*)"
 	@echo "make clean   remove what these made"
 
 .venv/.runtime: requirements.txt pyproject.toml setup.py Makefile tests/environment
@@ -52,6 +53,9 @@ test: .venv/.tests collection
 
 lint: .venv/.lint
 	@$(BIN)/nox
+
+bench: collection
+	@PYTHONPATH='$(CURDIR)/.venv/collections' $(BIN)/python benchmarks/trust.py
 
 clean:
 	rm -rf .venv .nox .mypy_cache .ruff_cache .pytest_cache build *.egg-info

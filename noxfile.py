@@ -20,7 +20,7 @@ except ImportError:
 
 CHECKOUT = Path(__file__).resolve().parent
 ANSIBLE_CORE = "ansible-core>=2.19,<2.20"
-TYPED = ("plugins", "playbooks/files", "tests", "noxfile.py")
+TYPED = ("plugins", "playbooks/files", "tests", "benchmarks", "noxfile.py")
 STUBS = ("hypothesis", "pytest>=8", "types-PyYAML", "types-requests")
 LEFT_BEHIND = (".git", ".venv", ".nox", ".mypy_cache", ".ruff_cache", ".pytest_cache", "__pycache__", "*.egg-info")
 
