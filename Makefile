@@ -17,6 +17,7 @@ REPORT = .venv/demo-report.txt
 help:
 	@echo "make demo    the main path on this machine: publish, subscribe, approve, cache, verdict, withdraw (no root)"
 	@echo "make test    unit and integration tests (as root on Debian it installs nginx, openssl, e2fsprogs, gnutls-bin if missing)"
+	@echo "make fuzz    feed the verifier with broken messages for SECONDS (60)"
 	@echo "make lint    ansible-test sanity, ansible-lint, mypy, ruff"
 	@echo "make bench   what believing a message costs, beside openssl (needs the packages igtf-policy-*)"
 	@echo "make clean   remove what these made"
@@ -50,6 +51,20 @@ demo: collection
 test: .venv/.tests collection
 	@tests/prepare
 	@$(ANSIBLE) $(BIN)/python -m pytest tests/unit tests/integration
+
+# Where there is no wheel of atheris for this Python, Hypothesis takes its place.
+.venv/.fuzz: .venv/.tests
+	@$(PIP) --only-binary :all: 'atheris>=3' 2>.venv/fuzz-install.log || echo "No atheris for this Python (.venv/fuzz-install.log)"
+	@touch $@
+
+SECONDS = 60
+FUZZ = .venv/fuzz
+.PHONY: fuzz
+fuzz: .venv/.fuzz collection
+	@mkdir -p $(FUZZ)
+	@PYTHONPATH='$(CURDIR)/.venv/collections' $(BIN)/python tests/fuzz/fuzz.py $(SECONDS) $(FUZZ) >$(FUZZ)/log 2>&1 \
+		|| { tail -n 100 $(FUZZ)/log >&2; exit 1; }
+	@grep -E '^(Fuzzing|Done|[0-9]+ messages|stat::)' $(FUZZ)/log
 
 lint: .venv/.lint
 	@$(BIN)/nox
