@@ -356,7 +356,7 @@ def bring_up_to_date(module: AnsibleModule) -> Outcome:
     """Refresh the lists where asked for, then make the cache what they and the decisions say."""
     options, check = module.params, module.check_mode
     purge_expired = optional_duration(options, "purge_expired")
-    with Catalogue.open(options["state_dir"], index_path=options["index"]) as catalogue:
+    with Catalogue.open(options["state_dir"], index_path=options["index"], warn=module.warn) as catalogue:
         refreshed = refresh(catalogue, lists=options["lists"], check=check) if options["refresh"] else Outcome(False)
         synced = sync(
             catalogue,

@@ -171,7 +171,7 @@ def record(module: AnsibleModule) -> Outcome:
     """Record the decision about every named image and tag."""
     options = module.params
     until = timestamp(options, "until")
-    with Catalogue.open(options["state_dir"], index_path=options["index"]) as catalogue:
+    with Catalogue.open(options["state_dir"], index_path=options["index"], warn=module.warn) as catalogue:
         return decide(
             catalogue,
             decision=options["decision"],

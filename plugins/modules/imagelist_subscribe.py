@@ -433,7 +433,9 @@ def declare(module: AnsibleModule) -> Outcome:
     options, check = module.params, module.check_mode
     present = options["state"] == "present"
     max_age = duration(options, "max_age")
-    with Catalogue.open(options["state_dir"], index_path=options["index"], create=present, dry=check) as catalogue:
+    with Catalogue.open(
+        options["state_dir"], index_path=options["index"], create=present, dry=check, warn=module.warn
+    ) as catalogue:
         if not present:
             return unsubscribe(catalogue, identifier=options["identifier"], uri=options["uri"], check=check)
         return subscribe(

@@ -17,8 +17,15 @@ exit codes:
   0  done, or the image is allowed to run
   1  refused, or the image is not allowed to run
   2  wrong usage
-  3  some lists or images failed, the others are done
+  3  some lists, images or handlers of events failed, the others are done
   4  an internal error
+"""
+CHECK_CODES: t.Final = """
+exit codes of --check:
+  0  OK
+  1  WARNING, such as a failed refresh, a transport without authentication, or a wanted image that may not run
+  2  CRITICAL: a list was not refreshed for too long, has expired or proves its signer no more, or a file was changed
+  3  UNKNOWN: there are no present verdicts
 """
 
 
@@ -33,10 +40,11 @@ def parse(arguments: t.Sequence[str] | None) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _refresh(commands)
     _sync(commands)
-    _state_command(commands, "status", "show the lists and the images, with their verdicts")
+    _status(commands)
     _verdict(commands)
     _verify(commands)
     _rebaseline(commands)
+    _state_command(commands, "events", "tell handlers and endorsers what they have not been told yet")
     _state_command(commands, "rebuild", "make the index anew from the journal and the archived messages")
     return parser.parse_args(arguments)
 
@@ -57,6 +65,15 @@ def _sync(commands: t.Any) -> None:
     )
     parser.add_argument("--max-parallel", metavar="N", type=_positive, default=2, help="downloads at once (default: 2)")
     _add_check(parser)
+
+
+def _status(commands: t.Any) -> None:
+    parser = _state_command(commands, "status", "show the lists and the images, with their verdicts")
+    parser.epilog = EXIT_CODES + CHECK_CODES
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--html", metavar="FILE", help="write a status page (-: to standard output)")
+    group.add_argument("--prometheus", metavar="FILE", help="write metrics for Prometheus (-: to standard output)")
+    group.add_argument("--check", action="store_true", help="answer in one line, as Nagios wants it")
 
 
 def _rebaseline(commands: t.Any) -> None:

@@ -9,6 +9,7 @@ import typing as t
 
 from ..errors import SiteError
 from ..site.store.catalogue import Catalogue
+from .events import announce, emit_event_failures
 from .output import emit, emit_failures, emit_json, emit_warnings, table
 
 if t.TYPE_CHECKING:
@@ -20,24 +21,26 @@ SOME_FAILED: t.Final = 3
 
 
 def refresh(options: argparse.Namespace) -> int:
-    """0, or 3 if some lists failed; those that did not are applied."""
+    """0, or 3 if some lists failed, or some handlers of events; the lists that did not fail are applied."""
     from ..site.lists.refresh import refresh as refresh_lists
 
     with _open(options) as catalogue:
         outcome = refresh_lists(catalogue, lists=options.lists, check=options.check)
+        told = announce(catalogue, check=options.check)
     if options.json:
-        _emit_outcome(outcome)
+        _emit_outcome(outcome, told)
     else:
         emit_warnings(outcome.warnings)
         reports = outcome.data["lists"]
         rows = [(item["identifier"], item["version"], item["status"], _code(item.get("error"))) for item in reports]
         emit(*(table(("LIST", "VERSION", "STATUS", "ERROR"), rows) or ["No list is subscribed."]))
         emit_failures((item["uri"], item["error"]) for item in reports if item.get("error"))
-    return SOME_FAILED if outcome.data["failures"] else 0
+        emit_event_failures(told)
+    return SOME_FAILED if outcome.data["failures"] or told["failures"] else 0
 
 
 def sync(options: argparse.Namespace) -> int:
-    """0, or 3 if some images failed; the others are in the cache."""
+    """0, or 3 if some images failed, or some handlers of events; the other images are in the cache."""
     from ..site.cache.sync import sync as sync_cache
 
     with _open(options) as catalogue:
@@ -50,19 +53,28 @@ def sync(options: argparse.Namespace) -> int:
             max_parallel=options.max_parallel,
             check=options.check,
         )
+        told = announce(catalogue, check=options.check)
     if options.json:
-        _emit_outcome(outcome)
+        _emit_outcome(outcome, told)
     else:
         emit_warnings(outcome.warnings)
         rows = [(item["action"], item.get("image"), item.get("version"), item.get("path")) for item in outcome.actions]
         failed = outcome.data["failures"]
         emit(*(table(("ACTION", "IMAGE", "VERSION", "FILE"), rows) or ([] if failed else ["The cache is up to date."])))
         emit_failures((item["image"], item) for item in failed)
-    return SOME_FAILED if outcome.data["failures"] else 0
+        emit_event_failures(told)
+    return SOME_FAILED if outcome.data["failures"] or told["failures"] else 0
 
 
 def status(options: argparse.Namespace) -> int:
-    """0; the verdicts are those of now for the owner of the state, else those of the snapshot."""
+    """0; the verdicts are those of now for the owner of the state, else those of the snapshot.
+
+    A page, metrics or a check, where they are asked for, are made from the snapshot by whoever asks.
+    """
+    if options.check or options.html or options.prometheus:
+        from . import monitoring
+
+        return monitoring.check(options) if options.check else monitoring.report(options)
     lists, images = _status(options)
     if options.json:
         emit_json({"lists": lists, "images": images})
@@ -121,7 +133,7 @@ def rebuild(options: argparse.Namespace) -> int:
 
 
 def _open(options: argparse.Namespace) -> contextlib.AbstractContextManager[Catalogue]:
-    return Catalogue.open(options.state_dir, index_path=options.index)
+    return Catalogue.open(options.state_dir, index_path=options.index, warn=lambda text: emit_warnings([text]))
 
 
 def _status(options: argparse.Namespace) -> tuple[list[dict[str, t.Any]], list[dict[str, t.Any]]]:
@@ -140,8 +152,9 @@ def _status(options: argparse.Namespace) -> tuple[list[dict[str, t.Any]], list[d
     return lists, list(document["images"].values())
 
 
-def _emit_outcome(outcome: Outcome) -> None:
-    emit_json({**outcome.data, "changed": outcome.changed, "actions": outcome.actions, "warnings": outcome.warnings})
+def _emit_outcome(outcome: Outcome, told: t.Mapping[str, t.Any] | None = None) -> None:
+    document = {**outcome.data, "changed": outcome.changed, "actions": outcome.actions, "warnings": outcome.warnings}
+    emit_json(document if told is None else {**document, "events": told})
 
 
 def _state(item: t.Mapping[str, t.Any]) -> str:

@@ -32,11 +32,17 @@ _POLL: t.Final = 0.05
 def write(catalogue: Catalogue) -> None:
     """Judge every image that a list names or named, and replace the snapshot with the result.
 
-    Under the writers' lock, so that no older snapshot replaces a newer one.
+    Under the writers' lock, so that no older snapshot replaces a newer one. The reports that the site's settings name
+    follow; when one cannot be written, that is a warning.
     """
+    # A gate imports this module, and has no use for reports.
+    from ..reports.publish import publish
+
     with catalogue.writing():
         sweep(catalogue.state.path)
         _write(catalogue)
+    for warning in publish(catalogue.state, lambda: _read(catalogue.state)[0], catalogue.now()):
+        catalogue.warn(warning)
 
 
 def _write(catalogue: Catalogue) -> None:

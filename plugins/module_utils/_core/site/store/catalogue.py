@@ -30,6 +30,7 @@ class Catalogue:
     connection: sqlite3.Connection
     clock: t.Callable[[], datetime]
     actor: str
+    warn: t.Callable[[str], None]
 
     @classmethod
     @contextlib.contextmanager
@@ -42,11 +43,13 @@ class Catalogue:
         dry: bool = False,
         clock: t.Callable[[], datetime] = utc_now,
         actor: str | None = None,
+        warn: t.Callable[[str], None] = lambda text: None,
     ) -> t.Iterator[Catalogue]:
         """Open the state directory at `path` as its owner.
 
         With `create` it is made if need be; with `dry` as well, the catalogue of a site that begins is made in a place
-        of its own that is gone at the end, so that a plan can be told and nothing is left. Refuses with
+        of its own that is gone at the end, so that a plan can be told and nothing is left. `warn` hears of what did not
+        work beside the change itself. Refuses with
         ``state_missing`` (unless `create`), ``state_owner``, ``state_newer``, ``journal_damaged``.
         """
         state = StateDirectory.at(path, index=index_path)
@@ -56,7 +59,7 @@ class Catalogue:
                 state = StateDirectory.at(stack.enter_context(tempfile.TemporaryDirectory(prefix="vmimages-")))
             stack.enter_context(as_owner(state.path))
             state.prepare(create=create)
-            catalogue = cls(state, index.connect(state.index), clock, acting)
+            catalogue = cls(state, index.connect(state.index), clock, acting, warn)
             try:
                 catalogue.catch_up()
                 yield catalogue
