@@ -145,6 +145,14 @@ def rate(action: t.Callable[[], object]) -> float:
     return done / (time.process_time() - begin)
 
 
+class Cold(t.NamedTuple):
+    """CPU seconds of one process: all of it, loading the anchors, verifying one message."""
+
+    whole: float
+    load: float
+    verify: float
+
+
 class Bench:
     """The anchors, one message of each size, and how each side verifies it."""
 
@@ -165,11 +173,11 @@ class Bench:
             self.files[size].write_bytes(smime.sign_message(content, certificate=certificate, key=key))
         self.output = directory / "content"
 
-    def cold(self) -> tuple[float, float, float]:
-        """CPU seconds of a process: all of it, loading the anchors, verifying one message of 10 images."""
+    def cold(self) -> Cold:
+        """A process that verifies one message, the smallest."""
         whole, output = cpu_of([sys.executable, "-c", COLD, str(self.certificates), str(self.files[SIZES[0]])])
         load, once = output.split()
-        return whole, float(load), float(once)
+        return Cold(whole, float(load), float(once))
 
     def verify(self, octets: bytes) -> verify.Verified:
         return verify.verify_message(octets, self.loaded, self.now)
@@ -221,23 +229,23 @@ def main() -> None:
             bench.accept(message)
         for _round in range(rounds):
             cold.append(bench.cold())
-            process.append(median(bench.openssl(SIZES[0]) for _ in range(PROCESSES)))
+            process.append(median(bench.openssl(SIZES[0]) for _time in range(PROCESSES)))
             for size, message in octets.items():
                 verified = rate(lambda message=message: bench.verify(message))  # type: ignore[misc]
                 accepted = rate(lambda message=message: bench.accept(message))  # type: ignore[misc]
-                theirs = PROCESSES / sum(bench.openssl(size) for _ in range(PROCESSES))
+                theirs = PROCESSES / sum(bench.openssl(size) for _time in range(PROCESSES))
                 rates[size].append((verified, accepted, theirs))
         version = subprocess.run(["openssl", "version"], check=True, capture_output=True, text=True).stdout
         print(f"{now:%Y-%m-%d}, {os.cpu_count()} cores, Python {platform.python_version()}, cryptography", end=" ")
         print(
             f"{cryptography.__version__}, {' '.join(version.split()[:2])}; {rounds} rounds, {bench.authorities} CAs\n"
         )
-        once = median(load + verified for _whole, load, verified in cold)
+        once = median(one.load + one.verify for one in cold)
         rows = [
-            ("load the anchors, from a cold start", f"{median(load for _, load, _ in cold):.3f}"),
-            ("verify the first message", f"{median(verified for *_, verified in cold):.3f}"),
+            ("load the anchors, from a cold start", f"{median(one.load for one in cold):.3f}"),
+            ("verify the first message", f"{median(one.verify for one in cold):.3f}"),
             (f"both (goal: under {GOAL})", f"{once:.3f}"),
-            ("the whole process, with Python's own start", f"{median(whole for whole, *_ in cold):.3f}"),
+            ("the whole process, with Python's own start", f"{median(one.whole for one in cold):.3f}"),
             ("one process of openssl", f"{median(process):.3f}"),
         ]
         print(table(["cold", "CPU seconds"], rows), end="\n\n")
