@@ -225,8 +225,8 @@ def _forged(revocations: x509.CertificateRevocationList, issuer: x509.Certificat
         usage = issuer.extensions.get_extension_for_class(x509.KeyUsage).value
     except x509.ExtensionNotFound:
         return None
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        return "its signature cannot be checked"
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+        return "its signature, or the issuer's key usage, cannot be read"
     return None if usage.crl_sign else "the issuer's key usage does not allow to sign CRLs"
 
 

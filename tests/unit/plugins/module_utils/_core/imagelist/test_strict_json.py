@@ -8,7 +8,7 @@ import json
 import typing as t
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import TrustError
@@ -96,11 +96,16 @@ def agree(octets: bytes) -> None:
     assert strict_json.parse_json(octets) == expected == json.loads(octets)
 
 
+@settings(max_examples=500)
+@example('{"a":1,"\\u0061":1}')
+@example('[{"b":1,"a":[],"b":1}]')
+@example('{"\\u0000":1}')
 @given(TEXTS)
 def test_both_readers_agree(text: str) -> None:
     agree(text.encode())
 
 
+@settings(max_examples=500)
 @given(TEXTS, st.data())
 def test_both_readers_agree_on_changed_texts(text: str, data: st.DataObject) -> None:
     octets = bytearray(text.encode())

@@ -179,6 +179,17 @@ def test_odd_extensions_are_no_crash(chain: t.Any, oid: str, octets: str) -> Non
         ends_soon(lambda message=message: chain.verify(message))  # type: ignore[misc]
 
 
+@pytest.mark.parametrize("file", ["11111111.0", "22222222.0"])
+def test_odd_extensions_of_a_ca_are_no_crash(chain: t.Any, file: str) -> None:
+    extension = x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.17"), bytes.fromhex("3008a506a1040c026161"))
+    authority, issuer = (chain.root, None) if file == "11111111.0" else (chain.sub, chain.root)
+    odd = chain.issue(
+        authority.certificate.subject, issuer, ca=True, extensions=[(extension, False)], key=authority.key
+    )
+    chain.write(file, odd.pem)
+    assert ends_soon(chain.verify) in ("crl_unavailable", "no_valid_path")
+
+
 @pytest.mark.parametrize(
     ("tag", "octets"),
     [(0x0C, b"\xff\xfe"), (0x14, b"\xe9\xe9"), (0x16, b"\xe9"), (0x30, b"\x05\x00"), (0x02, b"\x01"), (0x03, b"\0a")],

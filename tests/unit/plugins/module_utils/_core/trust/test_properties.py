@@ -220,6 +220,16 @@ def test_no_line_of_the_content_may_look_like_the_boundary(content: bytes, line:
         assert caught.value.code == "mime_malformed"
 
 
+@given(st.sampled_from([b"x", b"-", b" x", b"-- x", b"=", b"\0"]), st.integers(0, 2))
+def test_no_line_that_only_begins_like_the_boundary_is_one(more: bytes, which: int) -> None:
+    pieces = mime.join(b"{}", b"cms", micalg="x", boundary="B").split(b"\n--B")
+    assert len(pieces) == 4
+    pieces[which + 1] = more + pieces[which + 1]
+    with pytest.raises(TrustError) as caught:
+        mime.split(b"\n--B".join(pieces))
+    assert caught.value.code == "mime_malformed"
+
+
 HEAD: t.Final = b'Content-Type: multipart/signed; protocol="application/pkcs7-signature"; boundary="B"\n\n'
 PIECES: t.Final = (
     *(b"--B", b"--B--", b"\n", b"\r\n", b"\r", b" ", b"\t", b";", b'"', b"\\", b"=", b":", b"\0", b"\xff", b"{}"),
