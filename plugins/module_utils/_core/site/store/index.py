@@ -17,7 +17,7 @@ from pathlib import Path
 from ...errors import SiteError
 from .journal import Head
 
-SCHEMA: t.Final = 2
+SCHEMA: t.Final = 3
 
 _TABLES: t.Final = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -45,8 +45,8 @@ CREATE INDEX images_of_list ON images (list_id, until);
 CREATE INDEX images_by_tag ON images (tag, until);
 CREATE TABLE owners (image_id TEXT PRIMARY KEY, list_id TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE decisions (
-    target_type TEXT NOT NULL, target TEXT NOT NULL, decision TEXT NOT NULL, reason TEXT NOT NULL,
-    author TEXT NOT NULL, until TEXT, at TEXT NOT NULL, sequence INTEGER NOT NULL, PRIMARY KEY (target_type, target)
+    target_type TEXT NOT NULL, target TEXT NOT NULL, list_id TEXT NOT NULL, decision TEXT NOT NULL, reason TEXT NOT NULL,
+    author TEXT NOT NULL, until TEXT, at TEXT NOT NULL, sequence INTEGER NOT NULL, PRIMARY KEY (target_type, target, list_id)
 ) WITHOUT ROWID;
 CREATE TABLE files (
     name TEXT PRIMARY KEY, list_id TEXT NOT NULL, image_id TEXT NOT NULL, version TEXT NOT NULL, sha512 TEXT NOT NULL,
@@ -58,8 +58,8 @@ CREATE TABLE refusals (
     list_id TEXT PRIMARY KEY, code TEXT NOT NULL, detail TEXT NOT NULL, message_sha256 TEXT NOT NULL, at TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE polls (
-    list_id TEXT PRIMARY KEY, refreshed TEXT, etag TEXT, last_modified TEXT, checked TEXT NOT NULL, code TEXT,
-    detail TEXT
+    list_id TEXT PRIMARY KEY, refreshed TEXT, etag TEXT, last_modified TEXT, basis TEXT, checked TEXT NOT NULL,
+    code TEXT, detail TEXT
 ) WITHOUT ROWID;
 CREATE TABLE paths (list_id TEXT PRIMARY KEY, basis TEXT NOT NULL, status TEXT NOT NULL) WITHOUT ROWID;
 """

@@ -173,13 +173,17 @@ def _refused(connection: sqlite3.Connection, entry: Entry, load: Loader) -> None
 
 def _decided(connection: sqlite3.Connection, entry: Entry, load: Loader) -> None:
     data = entry.data
-    key = (data["target_type"], data["target"])
+    key, list_id = (data["target_type"], data["target"]), data.get("list", "")
+    # A decision for all lists takes the place of every other one, one for a list that of its own and of those for all.
+    connection.execute(
+        "DELETE FROM decisions WHERE target_type = ? AND target = ? AND (? = '' OR list_id IN ('', ?))",
+        (*key, list_id, list_id),
+    )
     if data["decision"] == "clear":
-        connection.execute("DELETE FROM decisions WHERE target_type = ? AND target = ?", key)
         return
     connection.execute(
-        "INSERT OR REPLACE INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (*key, data["decision"], data["reason"], data["author"], data["until"], entry.at, entry.sequence),
+        "INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (*key, list_id, data["decision"], data["reason"], data["author"], data["until"], entry.at, entry.sequence),
     )
 
 
@@ -187,6 +191,8 @@ def _file(state: str) -> t.Callable[[sqlite3.Connection, Entry, Loader], None]:
     def handler(connection: sqlite3.Connection, entry: Entry, load: Loader) -> None:
         data = entry.data
         stat = data["stat"]
+        # What was moved without proof that it is what was verified counts for nothing until it is read again.
+        kept = state if data.get("verified", True) else "unverified"
         connection.execute(
             "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
@@ -195,7 +201,7 @@ def _file(state: str) -> t.Callable[[sqlite3.Connection, Entry, Loader], None]:
                 data["image"],
                 data["version"],
                 data["sha512"],
-                state,
+                kept,
                 stat["size"],
                 stat["mtime_ns"],
                 stat["ctime_ns"],
