@@ -8,10 +8,12 @@
 ``vmimages verdict UUID|TAG``     may this image run now; prints its path if it may
 ``vmimages verify FILE``          verify one signed message, without any state
 ``vmimages rebaseline LIST``      name the content of a list that is accepted next, whatever its version
+``vmimages events``               tell handlers and endorsers what they have not been told yet
 ``vmimages rebuild``              make the index anew from the journal and the archived messages
 
-Exit codes: 0 done, or allowed; 1 refused, or not allowed; 2 wrong usage; 3 some lists or images failed, the others are
-done; 4 an internal error. With ``--json`` the answer, or ``{"error": ...}``, is one JSON document on standard output.
+Exit codes: 0 done, or allowed; 1 refused, or not allowed; 2 wrong usage; 3 some lists, images or handlers failed, the
+others are done; 4 an internal error. With ``--json`` the answer, or ``{"error": ...}``, is one JSON document on
+standard output.
 """
 
 from __future__ import annotations
@@ -64,6 +66,10 @@ def _command(name: str) -> t.Callable[[argparse.Namespace], int]:
         from .command import message
 
         return message.verify
+    if name == "events":
+        from .command import events
+
+        return events.events
     from .command import site
 
     return {
