@@ -17,7 +17,7 @@ exit codes:
   0  done, or the image is allowed to run
   1  refused, or the image is not allowed to run
   2  wrong usage
-  3  some lists or images failed, the others are done
+  3  some lists, images or handlers of events failed, the others are done
   4  an internal error
 """
 CHECK_CODES: t.Final = """
@@ -44,6 +44,7 @@ def parse(arguments: t.Sequence[str] | None) -> argparse.Namespace:
     _verdict(commands)
     _verify(commands)
     _rebaseline(commands)
+    _state_command(commands, "events", "tell handlers and endorsers what they have not been told yet")
     _state_command(commands, "rebuild", "make the index anew from the journal and the archived messages")
     return parser.parse_args(arguments)
 

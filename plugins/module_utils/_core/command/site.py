@@ -9,6 +9,7 @@ import typing as t
 
 from ..errors import SiteError
 from ..site.store.catalogue import Catalogue
+from .events import announce, emit_event_failures
 from .output import emit, emit_failures, emit_json, emit_warnings, table
 
 if t.TYPE_CHECKING:
@@ -20,24 +21,26 @@ SOME_FAILED: t.Final = 3
 
 
 def refresh(options: argparse.Namespace) -> int:
-    """0, or 3 if some lists failed; those that did not are applied."""
+    """0, or 3 if some lists failed, or some handlers of events; the lists that did not fail are applied."""
     from ..site.lists.refresh import refresh as refresh_lists
 
     with _open(options) as catalogue:
         outcome = refresh_lists(catalogue, lists=options.lists, check=options.check)
+        told = announce(catalogue, check=options.check)
     if options.json:
-        _emit_outcome(outcome)
+        _emit_outcome(outcome, told)
     else:
         emit_warnings(outcome.warnings)
         reports = outcome.data["lists"]
         rows = [(item["identifier"], item["version"], item["status"], _code(item.get("error"))) for item in reports]
         emit(*(table(("LIST", "VERSION", "STATUS", "ERROR"), rows) or ["No list is subscribed."]))
         emit_failures((item["uri"], item["error"]) for item in reports if item.get("error"))
-    return SOME_FAILED if outcome.data["failures"] else 0
+        emit_event_failures(told)
+    return SOME_FAILED if outcome.data["failures"] or told["failures"] else 0
 
 
 def sync(options: argparse.Namespace) -> int:
-    """0, or 3 if some images failed; the others are in the cache."""
+    """0, or 3 if some images failed, or some handlers of events; the other images are in the cache."""
     from ..site.cache.sync import sync as sync_cache
 
     with _open(options) as catalogue:
@@ -50,15 +53,17 @@ def sync(options: argparse.Namespace) -> int:
             max_parallel=options.max_parallel,
             check=options.check,
         )
+        told = announce(catalogue, check=options.check)
     if options.json:
-        _emit_outcome(outcome)
+        _emit_outcome(outcome, told)
     else:
         emit_warnings(outcome.warnings)
         rows = [(item["action"], item.get("image"), item.get("version"), item.get("path")) for item in outcome.actions]
         failed = outcome.data["failures"]
         emit(*(table(("ACTION", "IMAGE", "VERSION", "FILE"), rows) or ([] if failed else ["The cache is up to date."])))
         emit_failures((item["image"], item) for item in failed)
-    return SOME_FAILED if outcome.data["failures"] else 0
+        emit_event_failures(told)
+    return SOME_FAILED if outcome.data["failures"] or told["failures"] else 0
 
 
 def status(options: argparse.Namespace) -> int:
@@ -147,8 +152,9 @@ def _status(options: argparse.Namespace) -> tuple[list[dict[str, t.Any]], list[d
     return lists, list(document["images"].values())
 
 
-def _emit_outcome(outcome: Outcome) -> None:
-    emit_json({**outcome.data, "changed": outcome.changed, "actions": outcome.actions, "warnings": outcome.warnings})
+def _emit_outcome(outcome: Outcome, told: t.Mapping[str, t.Any] | None = None) -> None:
+    document = {**outcome.data, "changed": outcome.changed, "actions": outcome.actions, "warnings": outcome.warnings}
+    emit_json(document if told is None else {**document, "events": told})
 
 
 def _state(item: t.Mapping[str, t.Any]) -> str:
