@@ -140,7 +140,8 @@ class Judge:
 
     def _remember(self, list_id: str, basis: str, status: PathStatus, now: datetime) -> None:
         """Only what stands: a refusal may end by the clock alone, when a CRL or a certificate becomes valid."""
-        assert status.good_until is not None
+        if status.good_until is None:
+            return
         record = {"good_until": to_text(status.good_until), "judged": to_text(now), "crls": status.crls}
         # On a full disk a judgement is as good as ever, and made again next time.
         with contextlib.suppress(sqlite3.OperationalError):
