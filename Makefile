@@ -16,7 +16,7 @@ REPORT = .venv/demo-report.txt
 .PHONY: help demo test lint bench clean
 help:
 	@echo "make demo    the main path on this machine: publish, subscribe, approve, cache, verdict, withdraw (no root)"
-	@echo "make test    unit and integration tests (as root on Debian it installs nginx, openssl, e2fsprogs, gnutls-bin if missing)"
+	@echo "make test    unit and integration tests (as root on Debian it installs nginx, chromium and others if missing)"
 	@echo "make fuzz    feed the verifier with broken messages for SECONDS (60)"
 	@echo "make lint    ansible-test sanity, ansible-lint, mypy, ruff"
 	@echo "make bench   what believing a message costs, beside openssl (needs the packages igtf-policy-*)"
