@@ -80,12 +80,14 @@ def _in_short(item: ListStatus) -> Markup:
 
 
 def _counts(status: SiteStatus) -> Markup:
-    values = {"lists": len(status.lists), "images": len(status.images)}
-    values.update({_words(code): count for code, count in status.verdicts.items()})
+    values = [
+        counted(len(status.lists), "list"),
+        counted(len(status.images), "image"),
+        *(f"{count} {_words(code)}" for code, count in status.verdicts.items()),
+    ]
+    pairs = [value.split(" ", 1) for value in values]
     return element(
-        "dl",
-        [element("div", element("dt", name), element("dd", str(count))) for name, count in values.items()],
-        class_="counts",
+        "dl", [element("div", element("dt", name), element("dd", count)) for count, name in pairs], class_="counts"
     )
 
 

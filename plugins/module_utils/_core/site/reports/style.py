@@ -54,7 +54,7 @@ header { margin-bottom: 1.25rem; }
 .problems li span { color: var(--text); }
 .facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(19.5rem, 100%), 1fr)); gap: 0.75rem 1.5rem; }
 .facts dt, th { color: var(--faint); font-size: 0.8125rem; font-weight: 600; text-align: left; }
-.counts { display: flex; flex-wrap: wrap; gap: 0.5rem 2rem; }
+.counts { display: grid; grid-template-columns: repeat(auto-fill, minmax(6.5rem, 1fr)); gap: 0.5rem 1rem; }
 .counts div { display: flex; flex-direction: column-reverse; }
 .counts dd { font-size: 1.5rem; font-weight: 600; line-height: 1.25; }
 .counts dt { color: var(--faint); font-size: 0.875rem; }
