@@ -169,17 +169,20 @@ def _was_current(catalogue: Catalogue, name: str, sequence: int) -> bool:
 
 
 def _decided(catalogue: Catalogue, entry: Entry) -> t.Iterator[Happening]:
-    """A blacklist of images, for each list that named them at that time."""
+    """A blacklist of images, for each list that named them at that time and that the decision is meant for."""
     data = entry.data
     column = {"image": "image_id", "tag": "tag", "list": "list_id"}.get(data["target_type"])
     if data["decision"] != "blacklist" or column is None:
         return
+    meant = data.get("list", "")
     rows = catalogue.rows(
         f"SELECT DISTINCT list_id FROM images WHERE {column} = ? AND since <= ? AND (until IS NULL OR until > ?) "
-        "ORDER BY list_id",
+        "AND (? = '' OR list_id = ?) ORDER BY list_id",
         data["target"],
         entry.sequence,
         entry.sequence,
+        meant,
+        meant,
     )
     for number, row in enumerate(rows, 1):
         yield Happening(
@@ -225,7 +228,7 @@ def _available_matters(catalogue: Catalogue, happening: Happening, history: bool
 
 
 def _expire_matters(catalogue: Catalogue, happening: Happening, history: bool) -> bool:
-    return not history or _state_of(catalogue, happening.name) == "expired"
+    return not history or _state_of(catalogue, happening.name) in ("expired", "unverified")
 
 
 def _state_of(catalogue: Catalogue, name: str) -> str | None:

@@ -24,11 +24,13 @@ if t.TYPE_CHECKING:
     from ..settings import Settings
     from ..store.catalogue import Catalogue
 
-_POLICY: t.Final = email.policy.SMTP
+#: Headers are not folded below the limit of RFC 5322 (section 2.1.1): some readers keep the space that begins a fold.
+_MAX_LINE: t.Final = 998
+_POLICY: t.Final = email.policy.SMTP.clone(max_line_length=_MAX_LINE)
 _MAX_IMAGES: t.Final = 50
 _MAX_TEXT: t.Final = 2000
 _MAX_TITLE: t.Final = 120
-_PATH: t.Final = re.compile(r"(?<![^\s'\"(\[,;:=])(?:file:/*)?/[^\s'\"),;:\]]+")
+_PATH: t.Final = re.compile(r"(?<![^\s'\"(\[,;:=])(?:file:/*)?/(?!/)[^\s'\"),;:\]]+")
 
 
 def compose(catalogue: Catalogue, teller: Teller, settings: Settings, happening: Happening) -> EmailMessage:
@@ -54,7 +56,9 @@ def compose(catalogue: Catalogue, teller: Teller, settings: Settings, happening:
     message["Message-ID"] = _message_id(happening, sender)
     message["Auto-Submitted"] = "auto-generated"
     text = _blacklisted if happening.kind == "blacklisted" else _refused
-    message.set_content("\n".join(text(catalogue, happening, listed, site)) + "\n", charset="utf-8")
+    lines = list(text(catalogue, happening, listed, site))
+    plain = all(line.isascii() and len(line) < _MAX_LINE for line in lines)
+    message.set_content("\n".join(lines) + "\n", charset="utf-8", cte="7bit" if plain else "quoted-printable")
     return message
 
 
