@@ -26,8 +26,11 @@ _SEVERITIES: t.Final = ("critical", "warning", "note")
 #: Transports whose server proves who it is; over any other, someone in between may withhold a newer list.
 _AUTHENTICATED: t.Final = ("https",)
 
-#: Refusals that somebody meant: the site by its decision, the endorser by what the list says. Nothing is to be mended.
-SETTLED: t.Final = frozenset({"not_approved", "withdrawn", "blacklisted", "unsubscribed", "image_expired"})
+#: Refusals that somebody meant: the site by what it decided or selects, the endorser by what the list says. Nothing is
+#: to be mended.
+SETTLED: t.Final = frozenset(
+    {"not_approved", "not_selected", "withdrawn", "blacklisted", "unsubscribed", "image_expired"}
+)
 
 _TITLE: t.Final = 200
 _ALLOWED: t.Final = ("allowed", "run_anyway")

@@ -76,7 +76,8 @@ def _in_short(item: ListStatus) -> Markup:
         texts.append(f"{counted(stuck, 'image')} that the site wants may not run.")
     more = f" {len(texts) - 1} more below." if len(texts) > 1 else ""
     link = element("a", element("bdi", item.title or item.identifier), href=f"#{item.identifier}")
-    return _problem(Problem(t.cast("Severity", item.state), "", f"{texts[0]}{more}"), link, ": ")
+    severity: Severity = "critical" if item.state == "critical" else "warning"
+    return _problem(Problem(severity, "", f"{texts[0]}{more}"), link, ": ")
 
 
 def _counts(status: SiteStatus) -> Markup:

@@ -22,7 +22,11 @@ def check(snapshots: t.Any, document: t.Any) -> tuple[int, str, dict[str, str]]:
     assert separator and "|" not in text + performance
     values = performance.split()
     assert all(PERFORMANCE.match(value) for value in values)
-    return code, text, {name: value.partition(";")[0] for name, _, value in (value.partition("=") for value in values)}
+    return (
+        code,
+        text,
+        {name: value.partition(";")[0] for name, _sign, value in (value.partition("=") for value in values)},
+    )
 
 
 def test_a_site_without_trouble_is_ok(snapshots: t.Any) -> None:
