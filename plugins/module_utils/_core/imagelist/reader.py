@@ -237,5 +237,7 @@ def _shown(text: str) -> str:
 
 
 def _malformed(path: str, what: str) -> TrustError:
+    # A key of the list may be part of the path.
+    path = path if path.isascii() and path.isprintable() and len(path) <= 200 else ascii(path[:200])[1:-1]
     subject = f"The field {path}" if path else "The list"
     return TrustError("list_malformed", f"{subject} {what}.", field=path)

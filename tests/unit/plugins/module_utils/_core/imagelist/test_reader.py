@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import datetime
 import json
 import time
@@ -289,6 +290,11 @@ def test_the_detail_of_a_refusal_is_printable_and_short() -> None:
     caught = refusal(octets(document(**{"dc:identifier": "\x1b[31m\n" + "x" * 10000})))
     assert caught.detail.isprintable()
     assert len(caught.detail) < 200
+    key = "sl:checksum:\x1b[31m\n" + "x" * 10000
+    caught = refusal(octets(document(**{"hv:images": [{"hv:image": image(**{key: 7})}]})))
+    assert caught.code == "list_malformed"
+    assert (caught.detail + caught.context["field"]).isprintable()
+    assert len(caught.detail) < 300
 
 
 def test_unknown_keys_survive_a_round_trip() -> None:
@@ -354,4 +360,6 @@ def test_any_mutation_is_read_or_refused(data: st.DataObject) -> None:
         found = read_list(bytes(text))
     except TrustError:
         return
-    assert read_list(write_list(found)) == found
+    again = read_list(write_list(found))
+    assert again.raw == {"hv:images": [], **found.raw}  # written always
+    assert dataclasses.replace(again, raw=found.raw) == found
