@@ -126,7 +126,8 @@ def _build(
     )
     try:
         return tuple(verifier.verify(signer, list(helpers)).chain)
-    except verification.VerificationError as error:
+    # The library's own refusal ends in ValueError or TypeError where it cannot print the name of a certificate in it.
+    except (verification.VerificationError, ValueError, TypeError) as error:
         detail = f"No valid path leads from {_name(signer)} to a trust anchor ({_why(signer, when, error)})"
         raise TrustError("no_valid_path", detail) from error
 

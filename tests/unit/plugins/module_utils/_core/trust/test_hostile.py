@@ -206,6 +206,10 @@ def test_odd_strings_in_a_name_are_no_crash(chain: t.Any, tag: int, octets: byte
     odd = x509.load_der_x509_certificate(b"\x30\x82" + len(parts).to_bytes(2, "big") + parts)
     message = smime.sign_message(b"{}\n", certificate=odd, key=issued.key)
     verified = chain.verify(message)
+    strangers = odd.public_bytes(Encoding.DER)
+    strangers = strangers[:-1] + bytes([strangers[-1] ^ 1])
+    forged = smime.sign_message(b"{}\n", certificate=x509.load_der_x509_certificate(strangers), key=issued.key)
+    assert chain.refusal(forged) == "no_valid_path"
     assert verified.signer.dn.startswith("/C=XX/CN=")
     assert f"#{tag:02x}" in verified.signer.rfc4514
 
