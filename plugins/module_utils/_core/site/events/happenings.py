@@ -42,6 +42,9 @@ OWN_AFFAIRS: t.Final = frozenset(
 #: Bad news that is older than this when it is first seen is history: nobody is written to.
 NEWS: t.Final = timedelta(days=7)
 
+#: A list's refusal with the same code is not told again for so long, unless something was accepted in between.
+REPEATED: t.Final = timedelta(days=1)
+
 _OF_FILES: t.Final = ("available", "expire")
 _DAMAGED: t.Final = ".damaged"
 
@@ -154,18 +157,23 @@ def _of_file(kind: Kind, entry: Entry, *, name: str | None = None, code: str = "
 
 
 def _was_current(catalogue: Catalogue, name: str, sequence: int) -> bool:
-    """What the line of the file before line `sequence` says; such questions are too rare for a table of their own."""
     current = False
-    needle = json.dumps(name).encode()
+    for event, data, _at in _before(catalogue, name, sequence):
+        if event in ("cached", "expired", "lost", "purged") and data["name"] == name:
+            current = event == "cached"
+    return current
+
+
+def _before(catalogue: Catalogue, text: str, sequence: int) -> t.Iterator[tuple[str, dict[str, t.Any], str]]:
+    """(event, data, at) of the lines before line `sequence` that hold `text`; too rare for a table."""
+    needle = json.dumps(text).encode()
     with catalogue.state.journal.open("rb") as stream:
         for line in stream:
             if needle in line:
                 record = json.loads(line)
                 if record["seq"] >= sequence:
-                    break
-                if record["event"] in ("cached", "expired", "lost", "purged") and record["data"]["name"] == name:
-                    current = record["event"] == "cached"
-    return current
+                    return
+                yield record["event"], record["data"], record["at"]
 
 
 def _decided(catalogue: Catalogue, entry: Entry) -> t.Iterator[Happening]:
@@ -198,8 +206,9 @@ def _decided(catalogue: Catalogue, entry: Entry) -> t.Iterator[Happening]:
 
 
 def _refused(catalogue: Catalogue, entry: Entry) -> t.Iterator[Happening]:
+    """A refused message; not one more with the same trouble: whoever sits on the way could make them at will."""
     data = entry.data
-    if data["code"] not in OWN_AFFAIRS:
+    if data["code"] not in OWN_AFFAIRS and not _refused_lately(catalogue, entry):
         yield Happening(
             "refused",
             entry.sequence,
@@ -209,6 +218,17 @@ def _refused(catalogue: Catalogue, entry: Entry) -> t.Iterator[Happening]:
             code=data["code"],
             detail=data["detail"],
         )
+
+
+def _refused_lately(catalogue: Catalogue, entry: Entry) -> bool:
+    lately = False
+    for event, data, at in _before(catalogue, entry.data["identifier"], entry.sequence):
+        if event == "accepted" and data["identifier"] == entry.data["identifier"]:
+            lately = False
+        elif event == "refused" and data["identifier"] == entry.data["identifier"]:
+            same = data["code"] == entry.data["code"]
+            lately = lately or (same and from_text(entry.at) - from_text(at) < REPEATED)
+    return lately
 
 
 def _new_matters(catalogue: Catalogue, happening: Happening, history: bool) -> bool:

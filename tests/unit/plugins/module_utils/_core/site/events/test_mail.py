@@ -149,6 +149,26 @@ def test_a_refusal_reaches_the_endorser_once(mailing: Stage, postbox: Postbox) -
     assert len(postbox.envelopes) == 1
 
 
+def test_refusals_of_one_kind_do_not_fill_the_endorsers_mailbox(mailing: Stage, postbox: Postbox) -> None:
+    world = mailing.world
+    _subscribed(world)
+    for number in range(4):
+        world.now += timedelta(hours=2)
+        if number % 2:
+            world.serve(b"<html>garbage</html>")
+        else:
+            world.publish("1", [world.image()])
+        world.refresh()
+        mailing.dispatch()
+    assert len(mailing.journal("refused")) == 4
+    assert len(postbox.envelopes) == 2
+    world.now += timedelta(hours=30)
+    world.publish("2", [world.image()])
+    world.refresh()
+    mailing.dispatch()
+    assert len(postbox.envelopes) == 3
+
+
 def test_what_was_taken_back_or_mended_since_reaches_nobody(mailing: Stage, postbox: Postbox) -> None:
     world = mailing.world
     _subscribed(world)
