@@ -190,28 +190,30 @@ def test_odd_extensions_of_a_ca_are_no_crash(chain: t.Any, file: str) -> None:
     assert ends_soon(chain.verify) in ("crl_unavailable", "no_valid_path")
 
 
-@pytest.mark.parametrize(
-    ("tag", "octets"),
-    [(0x0C, b"\xff\xfe"), (0x14, b"\xe9\xe9"), (0x16, b"\xe9"), (0x30, b"\x05\x00"), (0x02, b"\x01"), (0x03, b"\0a")],
-)
-def test_odd_strings_in_a_name_are_no_crash(chain: t.Any, tag: int, octets: bytes) -> None:
+def issue_odd(chain: t.Any, tag: int, octets: bytes, days: tuple[int, int]) -> tuple[x509.Certificate, t.Any]:
+    """A certificate that the CA has signed although its common name is of this type and these octets; and its key."""
     placeholder = "Z" * len(octets)
-    issued = chain.issue([(NameOID.COUNTRY_NAME, "XX"), (CN, placeholder)], chain.sub)
+    issued = chain.issue([(NameOID.COUNTRY_NAME, "XX"), (CN, placeholder)], chain.sub, days=days)
     tbs = issued.certificate.tbs_certificate_bytes
     old = bytes([0x0C, len(octets)]) + placeholder.encode()
     assert tbs.count(old) == 1
     tbs = tbs.replace(old, bytes([tag, len(octets)]) + octets)
     signature = chain.sub.key.sign(tbs, ec.ECDSA(hashes.SHA256()))
     parts = tbs + bytes.fromhex("300a06082a8648ce3d040302") + bytes([0x03, len(signature) + 1, 0]) + signature
-    odd = x509.load_der_x509_certificate(b"\x30\x82" + len(parts).to_bytes(2, "big") + parts)
-    message = smime.sign_message(b"{}\n", certificate=odd, key=issued.key)
-    verified = chain.verify(message)
-    strangers = odd.public_bytes(Encoding.DER)
-    strangers = strangers[:-1] + bytes([strangers[-1] ^ 1])
-    forged = smime.sign_message(b"{}\n", certificate=x509.load_der_x509_certificate(strangers), key=issued.key)
-    assert chain.refusal(forged) == "no_valid_path"
+    return x509.load_der_x509_certificate(b"\x30\x82" + len(parts).to_bytes(2, "big") + parts), issued.key
+
+
+@pytest.mark.parametrize(
+    ("tag", "octets"),
+    [(0x0C, b"\xff\xfe"), (0x14, b"\xe9\xe9"), (0x16, b"\xe9"), (0x30, b"\x05\x00"), (0x02, b"\x01"), (0x03, b"\0a")],
+)
+def test_odd_strings_in_a_name_are_no_crash(chain: t.Any, tag: int, octets: bytes) -> None:
+    odd, key = issue_odd(chain, tag, octets, (-10, 100))
+    verified = chain.verify(smime.sign_message(b"{}\n", certificate=odd, key=key))
     assert verified.signer.dn.startswith("/C=XX/CN=")
     assert f"#{tag:02x}" in verified.signer.rfc4514
+    expired, key = issue_odd(chain, tag, octets, (-10, -1))
+    assert chain.refusal(smime.sign_message(b"{}\n", certificate=expired, key=key)) == "no_valid_path"
 
 
 LIST = b'"dc:identifier":"4e186b44-2c64-40ea-97d5-e9e5c0bce059","hv:version":"1",'
