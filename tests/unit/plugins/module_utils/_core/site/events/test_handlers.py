@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import time
 import typing as t
 from datetime import timedelta
@@ -321,6 +322,28 @@ def test_the_delay_grows_and_the_attempts_end(stage: Stage) -> None:
     failed = stage.journal("handler_failed")
     assert [item["attempt"] for item in failed] == [1, 2, 3, 4]
     assert [item["retry"] is None for item in failed] == [False, False, False, True]
+
+
+def test_a_handler_may_leave_a_job_behind_and_need_not_name_its_shell(stage: Stage, tmp_path: Path) -> None:
+    world = stage.world
+    pids = tmp_path / "pids"
+    stage.handler("no-first-line", f"sleep 60 &\necho $! >>{pids}\n")
+    _cached(world)
+    started = time.monotonic()
+    assert stage.dispatch().data["failures"] == []
+    assert time.monotonic() - started < 10
+    left = [int(pid) for pid in pids.read_text().split()]
+    assert len(left) == 5 and all(_alive(pid) for pid in left)
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_what_cannot_be_started_is_a_failure(stage: Stage) -> None:
+    stage.handler("lost", "#!/no/such/interpreter\n")
+    _cached(stage.world)
+    outcome = stage.dispatch()
+    assert {item["status"] for item in stage.journal("handler_failed")} == {None}
+    assert outcome.data["failures"][0]["context"]["output"] == "No such file or directory"
 
 
 def test_no_lock_is_held_and_no_snapshot_is_stale_while_a_handler_runs(stage: Stage) -> None:
