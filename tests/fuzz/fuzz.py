@@ -11,7 +11,9 @@ from __future__ import annotations
 import importlib
 import pathlib
 import random
+import subprocess
 import sys
+import tempfile
 import time
 import typing as t
 
@@ -21,11 +23,11 @@ LARGEST: t.Final = 32_768
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 
-def with_atheris(atheris: t.Any, seconds: int, directory: pathlib.Path) -> None:
+def with_atheris(atheris: t.Any, seconds: int, directory: pathlib.Path, temporary: pathlib.Path) -> None:
     """Never returns: libFuzzer ends the process, with 0 when nothing was found."""
     with atheris.instrument_imports(include=[f"{PACKAGE}.trust", f"{PACKAGE}.imagelist"]):
         target = importlib.import_module("target")
-    judge = target.Target(directory)
+    judge = target.Target(temporary)
 
     def mutate(octets: bytes, largest: int, seed: int) -> bytes:
         dice = random.Random(seed)
@@ -49,13 +51,13 @@ def with_atheris(atheris: t.Any, seconds: int, directory: pathlib.Path) -> None:
     atheris.Fuzz()
 
 
-def with_hypothesis(seconds: int, directory: pathlib.Path) -> int:
+def with_hypothesis(seconds: int, directory: pathlib.Path, temporary: pathlib.Path) -> int:
     """The number of messages that were tried."""
     import hypothesis
     from hypothesis import strategies as st
 
     target = importlib.import_module("target")
-    judge = target.Target(directory)
+    judge = target.Target(temporary)
     end = time.monotonic() + seconds
     tried = 0
     octet = st.one_of(st.binary(max_size=8), st.sampled_from([b"\0", b"\x80", b"\xff", b"\x30\x80", b"\0\0", b"\n--"]))
@@ -94,14 +96,19 @@ def main() -> int:
     """The process's exit status."""
     seconds, directory = int(sys.argv[1]), pathlib.Path(sys.argv[2])
     directory.mkdir(parents=True, exist_ok=True)
+    if len(sys.argv) == 3:
+        # A process of its own: libFuzzer does not come back. Not in the checkout, which others may be able to write to.
+        with tempfile.TemporaryDirectory() as anchors:
+            return subprocess.run([sys.executable, *sys.argv, anchors], check=False).returncode
+    temporary = pathlib.Path(sys.argv[3])
     try:
         atheris = importlib.import_module("atheris")
     except ImportError:
         print(f"Fuzzing for {seconds} s with Hypothesis; atheris is not there.")
-        print(f"{with_hypothesis(seconds, directory)} messages were judged, none wrongly.")
+        print(f"{with_hypothesis(seconds, directory, temporary)} messages were judged, none wrongly.")
         return 0
     print(f"Fuzzing for {seconds} s with atheris.")
-    with_atheris(atheris, seconds, directory)
+    with_atheris(atheris, seconds, directory, temporary)
     return 0
 
 
