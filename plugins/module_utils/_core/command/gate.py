@@ -10,6 +10,7 @@ from datetime import timedelta
 from ..errors import REMEDIES, SiteError
 from ..site import queries
 from ..site.judgement import snapshot
+from ..site.store import preload
 from ..site.store.catalogue import Catalogue
 from ..site.store.state import StateDirectory
 from ..times import utc_now
@@ -37,7 +38,7 @@ def verdict(options: argparse.Namespace) -> int:
 def _live(options: argparse.Namespace) -> dict[str, t.Any] | None:
     """The verdict of this moment, for those who may open the catalogue: its owner and root."""
     try:
-        with Catalogue.open(options.state_dir, index_path=options.index) as catalogue:
+        with Catalogue.open(options.state_dir, index_path=options.index, load=preload.judging) as catalogue:
             return queries.judge(catalogue, options.name)
     except SiteError as error:
         if error.code not in ("state_owner", "not_writable"):

@@ -18,7 +18,7 @@ from datetime import datetime
 from pathlib import Path
 
 from ...times import utc_now
-from . import archive, index, journal, replay
+from . import archive, index, journal, preload, replay
 from .state import StateDirectory, as_owner, locked, user_name
 
 
@@ -44,20 +44,22 @@ class Catalogue:
         clock: t.Callable[[], datetime] = utc_now,
         actor: str | None = None,
         warn: t.Callable[[str], None] = lambda text: None,
+        load: t.Callable[[], None] = preload.everything,
     ) -> t.Iterator[Catalogue]:
         """Open the state directory at `path` as its owner.
 
         With `create` it is made if need be; with `dry` as well, the catalogue of a site that begins is made in a place
         of its own that is gone at the end, so that a plan can be told and nothing is left. `warn` hears of what did not
-        work beside the change itself. Refuses with
-        ``state_missing`` (unless `create`), ``state_owner``, ``state_newer``, ``journal_damaged``.
+        work beside the change itself. `load` imports what will be needed before root becomes the owner; a gate has
+        `preload.judging` for it. Refuses with ``state_missing`` (unless `create`), ``state_owner``, ``state_newer``,
+        ``journal_damaged``.
         """
         state = StateDirectory.at(path, index=index_path)
         acting = actor or user_name()
         with contextlib.ExitStack() as stack:
             if create and dry and not state.exists():
                 state = StateDirectory.at(stack.enter_context(tempfile.TemporaryDirectory(prefix="vmimages-")))
-            stack.enter_context(as_owner(state.path))
+            stack.enter_context(as_owner(state.path, load=load))
             state.prepare(create=create)
             catalogue = cls(state, index.connect(state.index), clock, acting, warn)
             try:

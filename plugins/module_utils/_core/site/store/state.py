@@ -84,11 +84,12 @@ class StateDirectory:
 
 
 @contextlib.contextmanager
-def as_owner(path: Path) -> t.Iterator[None]:
+def as_owner(path: Path, *, load: t.Callable[[], None] = lambda: None) -> t.Iterator[None]:
     """Run the body as the owner of `path`; where there is no `path`, as the present user.
 
-    root takes on the owner's identity, so that no file appears that the service user cannot write; any other
-    user than the owner is refused with ``state_owner``.
+    root takes on the owner's identity, with the owner's own groups, so that no file appears that the service user
+    cannot write; any other user than the owner is refused with ``state_owner``. root calls `load` first: it imports
+    what the body imports, since the owner may not be able to read Python's files (see `preload`).
     """
     owner = _stat(path)
     if owner is None or owner.st_uid == os.geteuid():
@@ -100,17 +101,27 @@ def as_owner(path: Path) -> t.Iterator[None]:
             f"{path} belongs to {_user_name(owner.st_uid)}, and this process runs as {_user_name(os.geteuid())}.",
             path=str(path),
         )
-    groups, group = os.getgroups(), os.getegid()
-    with contextlib.suppress(KeyError):
-        os.initgroups(pwd.getpwuid(owner.st_uid).pw_name, owner.st_gid)
-    os.setegid(owner.st_gid)
+    load()
+    group, groups = _groups(owner)
+    former_group, former_groups = os.getegid(), os.getgroups()
+    os.setgroups(groups)
+    os.setegid(group)
     os.seteuid(owner.st_uid)
     try:
         yield
     finally:
         os.seteuid(0)
-        os.setegid(group)
-        os.setgroups(groups)
+        os.setegid(former_group)
+        os.setgroups(former_groups)
+
+
+def _groups(owner: os.stat_result) -> tuple[int, list[int]]:
+    """The owner's group and all groups; a user without an entry has the group of what it owns, and no other."""
+    try:
+        user = pwd.getpwuid(owner.st_uid)
+    except KeyError:
+        return owner.st_gid, []
+    return user.pw_gid, os.getgrouplist(user.pw_name, user.pw_gid)
 
 
 def _stat(path: Path) -> os.stat_result | None:
