@@ -21,7 +21,7 @@ except ImportError:
 CHECKOUT = Path(__file__).resolve().parent
 ANSIBLE_CORE = "ansible-core>=2.19,<2.20"
 TYPED = ("plugins", "playbooks/files", "tests", "benchmarks", "noxfile.py")
-STUBS = ("hypothesis", "prometheus-client", "pytest>=8", "types-PyYAML", "types-requests")
+STUBS = ("aiosmtpd", "hypothesis", "prometheus-client", "pytest>=8", "types-PyYAML", "types-requests")
 LEFT_BEHIND = (".git", ".venv", ".nox", ".mypy_cache", ".ruff_cache", ".pytest_cache", "__pycache__", "*.egg-info")
 
 #: ansible-test downloads get-pip for the environments it makes; the standard library can do the same offline.

@@ -163,7 +163,8 @@ class _Run:
 def _failure(name: str, data: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     who = data.get("handler") or "mail"
     when = f"It is tried again from {data['retry']} on" if data["retry"] else "It is not tried again"
-    how = "was killed with all its children" if data["timed_out"] else f"ended with status {data['status']}"
+    how = "could not be started" if data["status"] is None else f"ended with status {data['status']}"
+    how = "was killed with all its children" if data["timed_out"] else how
     what = f"{who} {how} at {data.get('event') or data.get('message')}"
     return {
         "handler": who,

@@ -30,7 +30,7 @@ _CHUNK: t.Final = 65536
 
 @dataclass(frozen=True)
 class Ended:
-    """How a program ended: `status` is its exit code, negative for a signal, None when it could not be started."""
+    """How a program ended: `status` is its exit code, negative for a signal; None: not started, or not to be killed."""
 
     status: int | None
     timed_out: bool
@@ -41,16 +41,6 @@ class Ended:
     def good(self) -> bool:
         """Whether it ended by itself, with exit code 0."""
         return self.status == 0 and not self.timed_out
-
-    def sentence(self, timeout: float) -> str:
-        """How it ended, in words."""
-        if self.timed_out:
-            return f"It was killed with all its children after {timeout:g} seconds."
-        if self.status is None:
-            return "It could not be started."
-        if self.status < 0:
-            return f"It died of signal {-self.status}."
-        return f"It ended with exit code {self.status}."
 
 
 def run(
@@ -79,7 +69,10 @@ def run(
         watch.drain()
     finally:
         watch.close()
-    status = process.wait()
+    status: int | None = None
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        # What hangs inside the kernel (a dead file server) cannot be killed; nobody waits for it.
+        status = process.wait(GRACE)
     return Ended(status, timed_out, watch.kept.decode("utf-8", "replace"), time.monotonic() - started)
 
 

@@ -12,7 +12,8 @@ import typing as t
 from collections import Counter
 from pathlib import Path
 
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.events import dispatch, program
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.events import program
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.judgement import snapshot
 
 from ..conftest import IMAGE
 from .conftest import Stage, events_of
@@ -39,7 +40,7 @@ def _killed(step: int, run: t.Callable[[], t.Any]) -> bool:
             for name in STEPS:
                 setattr(os, name, counting(getattr(os, name)))
             program.Ended.__init__ = counting(program.Ended.__init__)  # type: ignore[method-assign]
-            dispatch.snapshot.write = counting(dispatch.snapshot.write)
+            snapshot.write = counting(snapshot.write)
             run()
             status = 0
         finally:
