@@ -32,7 +32,7 @@ def _documents(catalogue: Catalogue) -> list[tuple[Path, bytes]]:
         "SELECT files.*, (SELECT metadata FROM images WHERE images.image_id = files.image_id AND "
         "images.list_id = files.list_id ORDER BY row DESC LIMIT 1) AS metadata FROM files ORDER BY name"
     )
-    places = ((catalogue.state.current, ("current",)), (catalogue.state.expired, ("expired", "damaged")))
+    places = ((catalogue.state.current, ("current",)), (catalogue.state.expired, ("expired", "unverified", "damaged")))
     return [
         (directory, _render([_entry(row) for row in rows if row["state"] in states])) for directory, states in places
     ]
@@ -53,8 +53,13 @@ def write_downloading(catalogue: Catalogue, steps: t.Sequence[Step]) -> None:
 
 
 def leftovers(catalogue: Catalogue) -> list[Path]:
-    """What lies in `downloading` beside its catalogue: downloads that are running, or that were killed."""
-    return [path for path in catalogue.state.downloading.iterdir() if path.name != NAME]
+    """The files in `downloading` beside its catalogue: downloads that are running, or that were killed."""
+    return [path for path in _found(catalogue) if not _is_directory(path)]
+
+
+def strangers(catalogue: Catalogue) -> list[Path]:
+    """The directories in `downloading`, where none is ours; a file system of its own has a ``lost+found``."""
+    return [path for path in _found(catalogue) if _is_directory(path)]
 
 
 def clear_downloading(catalogue: Catalogue) -> None:
@@ -62,6 +67,14 @@ def clear_downloading(catalogue: Catalogue) -> None:
     for path in leftovers(catalogue):
         with storage_errors(path):
             path.unlink(missing_ok=True)
+
+
+def _found(catalogue: Catalogue) -> list[Path]:
+    return sorted(path for path in catalogue.state.downloading.iterdir() if path.name != NAME)
+
+
+def _is_directory(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
 
 
 def _entry(row: t.Any) -> dict[str, t.Any]:

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import threading
 import time
 import typing as t
@@ -39,9 +41,11 @@ class Verified:
 
 
 def read(path: Path, *, size: int, sha512: str) -> Verified:
-    """Read a file that is there; TransferError ``checksum_mismatch`` when it is not the endorsed one."""
+    """Read a file that is there; TransferError ``checksum_mismatch`` when it is not the endorsed one, or no file."""
     started = time.monotonic()
     before = stat_record(path)
+    if before is not None and not stat.S_ISREG(os.lstat(path).st_mode):
+        raise TransferError("checksum_mismatch", f"{path} is no regular file.", path=str(path))
     digest = digest_file(path, follow=False)
     if before is None or stat_record(path) != before or (digest.size, digest.sha512) != (size, sha512):
         raise TransferError("checksum_mismatch", f"{path} does not hold the endorsed octets.", path=str(path))
@@ -76,9 +80,9 @@ def download(
         policy=policy,
         progress=report,
     )
-    stat = stat_record(fetched.path)
-    if stat is None or (stat["inode"], stat["mtime_ns"]) != (fetched.inode, fetched.mtime_ns):
+    found = stat_record(fetched.path)
+    if found is None or (found["inode"], found["mtime_ns"]) != (fetched.inode, fetched.mtime_ns):
         raise TransferError(
             "checksum_mismatch", f"{fetched.path} was changed by somebody else.", path=str(fetched.path)
         )
-    return Verified(fetched.path, stat, fetched.octets_received, fetched.seconds)
+    return Verified(fetched.path, found, fetched.octets_received, fetched.seconds)

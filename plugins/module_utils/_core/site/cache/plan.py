@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import time
 import typing as t
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,9 @@ PASSING: t.Final = frozenset(
         "list_stale",
     }
 )
+
+#: Whether a row of `images` or of `files` is among what was asked for.
+Scope = t.Callable[[sqlite3.Row], bool]
 
 _UNSAFE: t.Final = re.compile(r"[^A-Za-z0-9.-]")
 _NAME: t.Final = re.compile(r"([0-9a-f-]{36})_([A-Za-z0-9.-]*)_([0-9a-f]{16})\Z")
@@ -60,96 +64,102 @@ class Step:
         }
 
 
+class _Judged(t.NamedTuple):
+    """An image of one list: whether that list wants its file in `current`, or the code why not."""
+
+    row: sqlite3.Row
+    wanted: bool
+    code: str
+    owned: bool
+
+
 def file_name(row: sqlite3.Row) -> str:
     """The cache's name for an image version: UUID, version, and the beginning of its sha512; never from an address."""
-    return f"{row['image_id']}_{_safe(row['version'])}_{row['sha512'][:16]}"
+    return f"{row['image_id']}_{_UNSAFE.sub('-', row['version'])[:64]}_{row['sha512'][:16]}"
 
 
-def plan(
-    catalogue: Catalogue, *, lists: t.Sequence[str] = (), images: t.Sequence[str] = (), verify: bool = False
-) -> list[Step]:
-    """The steps for all images, or for those of the lists and images (UUIDs, tags) named; `verify`: read every file."""
-    assessor = Assessor(catalogue)
-    rows = _scope(catalogue, lists, images)
-    steps = [step for row in rows for step in _step(catalogue, assessor, row, verify=verify)]
-    return [*_superseded(catalogue, rows), *steps]
-
-
-def is_wanted(catalogue: Catalogue, row: sqlite3.Row) -> tuple[bool, str]:
-    """Whether this very version of the image belongs into `current` now, and the code why not."""
-    newest = latest(catalogue, list_id=row["list_id"], image_id=row["image_id"])
-    if not newest or (newest[0]["version"], newest[0]["sha512"]) != (row["version"], row["sha512"]):
-        return False, "superseded"
-    return _wanted(Assessor(catalogue), newest[0])
-
-
-def _scope(catalogue: Catalogue, lists: t.Sequence[str], images: t.Sequence[str]) -> list[sqlite3.Row]:
+def scope_of(catalogue: Catalogue, *, lists: t.Sequence[str] = (), images: t.Sequence[str] = ()) -> Scope:
+    """All images, or those of the lists and images (UUIDs, tags) named; ``unknown_list``, ``unknown_image``."""
     if not lists and not images:
-        return latest(catalogue)
-    rows = [row for name in lists for row in latest(catalogue, list_id=require_list(catalogue, name))]
-    for name in images:
-        rows += latest(catalogue, image_id=resolve(catalogue, name)[0]["image_id"])
-    return list({row["row"]: row for row in rows}.values())
+        return lambda row: True
+    list_ids = {require_list(catalogue, name) for name in lists}
+    image_ids = {resolve(catalogue, name)[0]["image_id"] for name in images}
+    return lambda row: row["list_id"] in list_ids or row["image_id"] in image_ids
 
 
-def _wanted(assessor: Assessor, row: sqlite3.Row) -> tuple[bool, str]:
-    known = assessor.assess(row, assume_file=True)
-    if not known.verdict.allowed:
-        return False, known.verdict.code
-    subscription, _facts = assessor.of_list(row["list_id"])
-    if subscription.selects(known.image_id, known.facts.tag, decided=known.decided):
-        return True, ""
-    return False, "not_selected"
+def plan(catalogue: Catalogue, scope: Scope, *, verify: bool = False) -> list[Step]:
+    """The steps for the images in `scope`; `verify`: read every file.
+
+    Lists may share a file, by endorsing the same image: what one of them wants is not taken away for another.
+    """
+    assessor = Assessor(catalogue)
+    candidates: dict[str, list[sqlite3.Row]] = {}
+    for row in latest(catalogue):
+        candidates.setdefault(file_name(row), []).append(row)
+    steps = [*_superseded(catalogue, candidates.keys(), scope)]
+    for name, rows in candidates.items():
+        if any(scope(row) for row in rows):
+            steps += _steps(catalogue, name, [_judge(assessor, row) for row in rows], scope, verify=verify)
+    return steps
 
 
-def _step(catalogue: Catalogue, assessor: Assessor, row: sqlite3.Row, *, verify: bool) -> t.Iterator[Step]:
-    name = file_name(row)
-    wanted, code = _wanted(assessor, row)
-    record = catalogue.row("SELECT * FROM files WHERE name = ?", name)
-    current = catalogue.state.current / name
-    present = stat_record(current)
-    if not wanted:
-        held = present is not None or (record is not None and record["state"] == "current")
-        if held and code not in PASSING:
-            yield Step("expire", name, row, code=code)
-        return
-    if present is not None:
-        proved = record is not None and record["state"] == "current" and _same(present, record)
-        if verify or not proved:
-            yield Step("read", name, row, source=current)
-        return
-    expired = catalogue.state.expired / name
-    kept = stat_record(expired)
-    if kept is None:
-        yield Step("download", name, row)
-    elif record is not None and record["state"] == "expired" and _same(kept, record) and not verify:
-        yield Step("restore", name, row, source=expired)
-    else:
-        yield Step("read", name, row, source=expired)
+class Wanted:
+    """Says whether an image version belongs into `current` now, as often as it is asked.
+
+    What all images have in common is looked up anew when others have written to the journal, and every few seconds.
+    """
+
+    LASTS: t.ClassVar[float] = 5.0
+
+    def __init__(self, catalogue: Catalogue, clock: t.Callable[[], float] = time.monotonic) -> None:
+        self._catalogue = catalogue
+        self._clock = clock
+        self._renew()
+
+    def ask(self, row: sqlite3.Row) -> tuple[bool, str]:
+        """Whether this very version is wanted, and the code why not; the catalogue has been caught up."""
+        newest = latest(self._catalogue, list_id=row["list_id"], image_id=row["image_id"])
+        if not newest or (newest[0]["version"], newest[0]["sha512"]) != (row["version"], row["sha512"]):
+            return False, "superseded"
+        self.refresh()
+        judged = _judge(self._assessor, newest[0])
+        return judged.wanted, judged.code
+
+    def refresh(self) -> None:
+        """Look everything up again, if it may have changed."""
+        if self._catalogue.head() != self._head or self._is_old():
+            self._renew()
+
+    def wrote(self) -> None:
+        """Our own lines about files, written since `refresh` under the same lock, change no answer."""
+        self._head = self._catalogue.head()
+
+    def _renew(self) -> None:
+        self._head = self._catalogue.head()
+        self._assessor = Assessor(self._catalogue)
+        self._since = self._clock()
+
+    def _is_old(self) -> bool:
+        by_site = abs((self._catalogue.now() - self._assessor.now).total_seconds())
+        return by_site >= self.LASTS or self._clock() - self._since >= self.LASTS
 
 
-def _superseded(catalogue: Catalogue, rows: t.Sequence[sqlite3.Row]) -> t.Iterator[Step]:
-    """Files of versions that are not the latest of their list any more, which the `rows` are."""
-    newest = {file_name(row) for row in rows}
-    scope = {(row["list_id"], row["image_id"]) for row in rows}
-    recorded = {row["name"] for row in catalogue.rows("SELECT name FROM files WHERE state = 'current'")}
-    found = {path.name for path in catalogue.state.current.iterdir()}
-    for name in sorted((recorded | found) - newest):
-        row = _row_of(catalogue, name)
-        if row is not None and (row["list_id"], row["image_id"]) in scope:
-            yield Step("expire", name, row, code="superseded")
-
-
-def unknown_files(catalogue: Catalogue) -> list[str]:
-    """Names in `current` that no image version has: left alone, and told."""
-    return sorted(
-        path.name
-        for path in catalogue.state.current.iterdir()
-        if path.name != "catalogue.json" and not path.name.startswith(".") and _row_of(catalogue, path.name) is None
+def proves(record: sqlite3.Row | None, found: t.Mapping[str, int], row: sqlite3.Row) -> bool:
+    """Whether a file with the stat `found` is, untouched, the one that `record` says was verified as image `row`."""
+    return (
+        record is not None
+        and (record["sha512"], record["size"]) == (row["sha512"], row["size"])
+        and all(found[key] == record[key] for key in found)
     )
 
 
-def _row_of(catalogue: Catalogue, name: str) -> sqlite3.Row | None:
+def record_of(catalogue: Catalogue, name: str) -> sqlite3.Row | None:
+    """What the journal last said about the file `name`."""
+    return catalogue.row("SELECT * FROM files WHERE name = ?", name)
+
+
+def row_of(catalogue: Catalogue, name: str) -> sqlite3.Row | None:
+    """The image version that has the file name `name`, if one has."""
     parts = _NAME.match(name)
     if parts is None:
         return None
@@ -157,9 +167,65 @@ def _row_of(catalogue: Catalogue, name: str) -> sqlite3.Row | None:
     return next((row for row in rows if file_name(row) == name), None)
 
 
-def _same(found: t.Mapping[str, int], record: sqlite3.Row) -> bool:
-    return all(found[key] == record[key] for key in found)
+def unknown_files(catalogue: Catalogue) -> list[str]:
+    """Names in `current` that no image version has: left alone, and told."""
+    return sorted(
+        path.name
+        for path in catalogue.state.current.iterdir()
+        if path.name != "catalogue.json" and not path.name.startswith(".") and row_of(catalogue, path.name) is None
+    )
 
 
-def _safe(version: str) -> str:
-    return _UNSAFE.sub("-", version)[:64]
+def _judge(assessor: Assessor, row: sqlite3.Row) -> _Judged:
+    known = assessor.assess(row, assume_file=True)
+    owned = known.facts.owner == known.list_id
+    if not known.verdict.allowed:
+        return _Judged(row, False, known.verdict.code, owned)
+    return _Judged(row, known.facts.selected, "" if known.facts.selected else "not_selected", owned)
+
+
+def _steps(
+    catalogue: Catalogue, name: str, judged: t.Sequence[_Judged], scope: Scope, *, verify: bool
+) -> t.Iterator[Step]:
+    """The steps for one file name, which some lists want, or none."""
+    wanted = next((item.row for item in judged if item.wanted), None)
+    if wanted is None:
+        # The list that owns the image has the say; the others only tell that they do not own it.
+        yield from _unwanted(catalogue, name, next((item for item in judged if item.owned), judged[0]))
+    elif scope(wanted):
+        yield from _needed(catalogue, name, wanted, verify=verify)
+
+
+def _unwanted(catalogue: Catalogue, name: str, judged: _Judged) -> t.Iterator[Step]:
+    record = record_of(catalogue, name)
+    recorded = record is not None and record["state"] == "current"
+    if judged.code not in PASSING and (recorded or stat_record(catalogue.state.current / name) is not None):
+        yield Step("expire", name, judged.row, code=judged.code)
+
+
+def _needed(catalogue: Catalogue, name: str, row: sqlite3.Row, *, verify: bool) -> t.Iterator[Step]:
+    record = record_of(catalogue, name)
+    state = record["state"] if record is not None else ""
+    current, expired = catalogue.state.current / name, catalogue.state.expired / name
+    present = stat_record(current)
+    if present is not None:
+        if verify or state != "current" or not proves(record, present, row):
+            yield Step("read", name, row, source=current)
+        return
+    kept = stat_record(expired)
+    if kept is None:
+        yield Step("download", name, row)
+    elif state == "expired" and proves(record, kept, row) and not verify:
+        yield Step("restore", name, row, source=expired)
+    else:
+        yield Step("read", name, row, source=expired)
+
+
+def _superseded(catalogue: Catalogue, newest: t.Collection[str], scope: Scope) -> t.Iterator[Step]:
+    """Files of versions that are not the latest of any list any more; `newest` are the names that are."""
+    recorded = {row["name"] for row in catalogue.rows("SELECT name FROM files WHERE state = 'current'")}
+    found = {path.name for path in catalogue.state.current.iterdir()}
+    for name in sorted((recorded | found).difference(newest)):
+        row = row_of(catalogue, name)
+        if row is not None and scope(row):
+            yield Step("expire", name, row, code="superseded")

@@ -1,0 +1,94 @@
+# Copyright: the hepix.vmimages contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Check mode: the steps of a run without its changes. What it would read, it reads; downloads are taken to succeed."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+from datetime import timedelta
+from pathlib import Path
+
+from ...errors import VmimagesError
+from . import octets, purge
+from .moves import aside_of, is_file, require_together
+from .plan import Scope, Step
+from .run import Run
+
+if t.TYPE_CHECKING:
+    from ..store.catalogue import Catalogue
+
+
+class Rehearsal:
+    """What a run would do, told in a `Run` of its own."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self.run = Run()
+        self._catalogue = catalogue
+        self._expired: dict[str, dict[str, t.Any]] = {}
+        self._gone: set[str] = set()
+
+    def steps(self, steps: t.Sequence[Step]) -> None:
+        """Go through the planned steps."""
+        require_together(self._catalogue.state, steps)
+        for step in steps:
+            if step.action == "expire":
+                self._expire(step)
+            elif step.action == "restore":
+                self.run.restored.append(step.as_dict())
+                self.run.place(step.name, "expired", "current")
+                self._gone.add(step.name)
+            elif step.source is not None:
+                self._read(step, step.source)
+            else:
+                self._download(step)
+
+    def purge(self, grace: timedelta, scope: Scope) -> None:
+        """The purge of what would then lie in `expired`; what would have come there now has its whole grace ahead."""
+        due = {action["name"]: action for action in purge.due(self._catalogue, grace, scope)}
+        due = {name: action for name, action in due.items() if name not in self._gone}
+        if grace <= timedelta(0):
+            due.update(self._expired)
+        for name, action in sorted(due.items()):
+            self.run.purged.append(action)
+            self.run.place(name, "expired", "absent")
+
+    def _expire(self, step: Step) -> None:
+        state = self._catalogue.state
+        source = state.current / step.name
+        if os.path.lexists(source) and not is_file(source):
+            self._aside(step, source)
+            return
+        lost = not os.path.lexists(source) and not os.path.lexists(state.expired / step.name)
+        self.run.moved.append(step.as_dict())
+        self.run.place(step.name, "current", "absent" if lost else "expired")
+        if not lost:
+            self._arrives(step.name, step)
+
+    def _read(self, step: Step, source: Path) -> None:
+        moved = source.parent != self._catalogue.state.current
+        try:
+            octets.read(source, size=step.row["size"], sha512=step.row["sha512"])
+        except VmimagesError as error:
+            if error.code != "checksum_mismatch":
+                self.run.fail(step, error)
+                return
+            self._aside(step, source)
+            self._download(Step("download", step.name, step.row))
+        else:
+            self.run.arrived(step, step.as_dict(), moved=moved)
+        if moved:
+            self._gone.add(step.name)
+
+    def _download(self, step: Step) -> None:
+        self.run.arrived(step, step.as_dict(), moved=True)
+
+    def _aside(self, step: Step, source: Path) -> None:
+        aside = aside_of(self._catalogue.state, step.name, source)
+        self.run.damaged.append({**step.as_dict(), "name": aside.name})
+        self.run.place(step.name, "damaged", "absent")
+        self._arrives(aside.name, step)
+
+    def _arrives(self, name: str, step: Step) -> None:
+        self._gone.add(name)
+        self._expired[name] = purge.action_of(name, step.row)
