@@ -246,7 +246,9 @@ def test_a_message_that_the_server_does_not_take_is_sent_later(mailing: Stage, p
     postbox.deferred = False
     assert not mailing.dispatch().changed
     world.now += timedelta(minutes=2)
+    mailing.mail = {**(mailing.mail or {}), "copy_to": ["late@example.org"]}
     mailing.dispatch()
+    assert postbox.envelopes[0].rcpt_tos == ["e@example.org"]
     assert [item["attempt"] for item in mailing.journal("mailed")] == [2]
     assert postbox.messages()[0]["Message-ID"] == next(iter(_outbox(world).values()))["Message-ID"]
 
