@@ -182,7 +182,7 @@ def _decided(catalogue: Catalogue, entry: Entry) -> t.Iterator[Happening]:
     column = {"image": "image_id", "tag": "tag", "list": "list_id"}.get(data["target_type"])
     if data["decision"] != "blacklist" or column is None:
         return
-    meant = data.get("list", "")
+    meant = data.get("list") or ""
     rows = catalogue.rows(
         f"SELECT DISTINCT list_id FROM images WHERE {column} = ? AND since <= ? AND (until IS NULL OR until > ?) "
         "AND (? = '' OR list_id = ?) ORDER BY list_id",
