@@ -134,6 +134,11 @@ lists:
       type: list
       elements: str
       sample: []
+    changed_images:
+      description: The UUIDs of the images that have other octets than before.
+      type: list
+      elements: str
+      sample: []
     clashes:
       description: The UUIDs of the images that belong to another list, and are refused.
       type: list

@@ -56,6 +56,13 @@ options:
     type: list
     elements: str
     default: []
+  list:
+    description:
+      - The subscribed list, by identifier or address, whose images are meant.
+      - When left out, V(approve) and V(run_anyway) speak of the list that holds the image or the tag, so that another
+        endorser cannot step into an approval with the same tag; a tag that several lists hold needs this option.
+      - When left out, V(blacklist) speaks of every list, and V(clear) takes back what stands for any.
+    type: str
   reason:
     description:
       - Why it was decided.
@@ -100,15 +107,17 @@ EXAMPLES = r"""
 RETURN = r"""
 decisions:
   description:
-    - The decisions that stand afterwards, or in check mode would stand, by UUID and by tag. V(null) where none does.
+    - The decisions that stand afterwards, or in check mode would stand, as a list for each UUID and tag.
+    - The C(list) of a decision is V(null) where it speaks of every list.
   type: dict
   returned: success
   sample:
     2b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1:
-      decision: approve
-      reason: Tested on the pre-production nodes.
-      author: sally
-      until: null
+      - decision: approve
+        list: 0b4f3a52-6f2c-4b7c-9f0e-6f3f0e0a1d11
+        reason: Tested on the pre-production nodes.
+        author: sally
+        until: null
 actions:
   description: What was recorded, or in check mode would be recorded.
   type: list
@@ -155,11 +164,13 @@ from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.running im
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.outcome import Outcome
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.decisions import decide
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.store.catalogue import Catalogue
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.store.state import StateDirectory
 
 ARGUMENTS = {
     "decision": {"type": "str", "choices": ["approve", "blacklist", "run_anyway", "clear"], "required": True},
     "images": {"type": "list", "elements": "str", "default": []},
     "tags": {"type": "list", "elements": "str", "default": []},
+    "list": {"type": "str"},
     "reason": {"type": "str", "default": ""},
     "author": {"type": "str"},
     "until": {"type": "str"},
@@ -171,12 +182,16 @@ def record(module: AnsibleModule) -> Outcome:
     """Record the decision about every named image and tag."""
     options = module.params
     until = timestamp(options, "until")
+    if module.check_mode and not StateDirectory.at(options["state_dir"]).exists():
+        module.warn("No list is subscribed so far: which images the decision speaks of cannot be foretold.")
+        return Outcome(False, data={"decisions": {}})
     with Catalogue.open(options["state_dir"], index_path=options["index"], warn=module.warn) as catalogue:
         return decide(
             catalogue,
             decision=options["decision"],
             images=options["images"],
             tags=options["tags"],
+            of_list=options["list"],
             reason=options["reason"],
             author=options["author"],
             until=until,

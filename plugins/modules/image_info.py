@@ -180,6 +180,10 @@ images:
           description: The UUID or the tag.
           type: str
           sample: 2b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1
+        list:
+          description: The list whose image is meant. V(null) where the decision speaks of every list.
+          type: str
+          sample: 0b4f3a52-6f2c-4b7c-9f0e-6f3f0e0a1d11
         reason:
           description: Why it was decided.
           type: str

@@ -305,6 +305,11 @@ list:
       type: list
       elements: str
       sample: []
+    changed_images:
+      description: The UUIDs of the images that have other octets than before.
+      type: list
+      elements: str
+      sample: []
     clashes:
       description: The UUIDs of the images that belong to another list, and are refused.
       type: list
@@ -398,6 +403,7 @@ from ansible_collections.hepix.vmimages.plugins.module_utils._core.outcome impor
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.lists.rebaseline import Act
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.lists.subscribe import subscribe, unsubscribe
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.store.catalogue import Catalogue
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.store.state import StateDirectory
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.subscription import Subscription
 
 ARGUMENTS = {
@@ -433,6 +439,8 @@ def declare(module: AnsibleModule) -> Outcome:
     options, check = module.params, module.check_mode
     present = options["state"] == "present"
     max_age = duration(options, "max_age")
+    if not present and not StateDirectory.at(options["state_dir"]).exists():
+        return Outcome(False, data={"subscription": None, "list": None, "rebaseline": None})
     with Catalogue.open(
         options["state_dir"], index_path=options["index"], create=present, dry=check, warn=module.warn
     ) as catalogue:

@@ -97,7 +97,7 @@ class Site:
                 assert hashlib.sha512(path.read_bytes()).hexdigest() in self.endorsed
         with Catalogue.open(self.state) as catalogue:
             rows = _rows(catalogue)
-            assert [row[3] for row in rows["decisions"]] == ["tested"]
+            assert [row[4] for row in rows["decisions"]] == ["tested"]
             catalogue.rebuild()
             assert _rows(catalogue) == rows
 

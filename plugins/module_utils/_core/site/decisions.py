@@ -5,13 +5,14 @@
 from __future__ import annotations
 
 import typing as t
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from ..errors import SiteError
 from ..outcome import Outcome
 from ..times import to_text
 from .judgement import snapshot
-from .judgement.assess import resolve
+from .judgement.assess import active_lists, require_list, resolve_image, resolve_tag
 from .subscription import UUID
 
 if t.TYPE_CHECKING:
@@ -26,68 +27,129 @@ def decide(
     decision: str,
     images: t.Sequence[str] = (),
     tags: t.Sequence[str] = (),
+    of_list: str | None = None,
     reason: str = "",
     author: str | None = None,
     until: datetime | None = None,
     check: bool = False,
 ) -> Outcome:
-    """Record one decision for every image (UUID) and tag named; each target has one standing decision, the last.
+    """Record one decision for every image (UUID) and tag named; the last decision about a target stands.
 
-    ``run_anyway`` approves, and overrides the expiry of list or image; ``clear`` takes the standing decision back.
-    A decision that stands already, with this reason and end, is not written again; its author stays the first.
-    Raises ``unknown_image`` for a target no subscribed list holds (except to clear it), ``decision_invalid``.
+    ``approve`` and ``run_anyway`` (which approves, and overrides the expiry of list or image) speak of the images of
+    one list: `of_list` (identifier or address), else the one that holds the target; another endorser cannot step into
+    an approval by choosing the same tag. ``blacklist`` speaks of every list unless `of_list` is given, and ``clear``
+    takes back what stands. What stands already, with this reason and end, is not written again; its author stays.
+    Raises ``unknown_image`` for a target no subscribed list holds (except to clear it), ``unknown_list``,
+    ``decision_invalid``.
     """
     if decision not in DECISIONS:
-        raise SiteError("decision_invalid", f"decision: {decision!r} is none of {', '.join(DECISIONS)}.")
+        raise _invalid("decision", f"{decision!r} is none of {', '.join(DECISIONS)}")
     if not images and not tags:
-        raise SiteError("decision_invalid", "images: name at least one image or tag.")
+        raise _invalid("images", "name at least one image or tag")
+    if "" in tags:
+        raise _invalid("tags", "an empty tag names no image")
     if until is not None and until <= catalogue.now():
-        raise SiteError("decision_invalid", f"until: {to_text(until)} is in the past.")
+        raise _invalid("until", f"{to_text(until)} is in the past")
     targets = [("image", _uuid(image)) for image in images] + [("tag", tag) for tag in tags]
-    standing = {target: _standing(catalogue, target) for target in targets}
-    if decision != "clear":
-        for _kind, name in targets:
-            resolve(catalogue, name)
-    wanted = {"decision": decision, "reason": reason, "until": to_text(until) if until else None}
-    pending = [target for target in standing if _differs(standing[target], wanted)]
-    acting = author or catalogue.actor
-    if pending and not check:
+    wanted = _Wanted(decision, reason, to_text(until) if until else None, author or catalogue.actor)
+    if check:
+        plan = _plan(catalogue, targets, wanted, of_list)
+    else:
         with catalogue.writing() as writer:
-            writer.commit(
-                *(
-                    ("decided", {**wanted, "target_type": kind, "target": name, "author": acting})
-                    for kind, name in pending
-                )
-            )
-        snapshot.write(catalogue)
-    elif not check:
-        snapshot.ensure(catalogue)
-    before = {name: standing[kind, name] for kind, name in standing}
-    planned = None if decision == "clear" else {**wanted, "author": acting}
-    after = {name: planned if (kind, name) in pending else standing[kind, name] for kind, name in standing}
+            plan = _plan(catalogue, targets, wanted, of_list)
+            if plan.events:
+                writer.commit(*(("decided", event) for event in plan.events))
+        if plan.events:
+            snapshot.write(catalogue)
+        else:
+            snapshot.ensure(catalogue)
     return Outcome(
-        changed=bool(pending),
-        before=before,
-        after=after,
-        actions=tuple({"action": decision, kind: name} for kind, name in pending),
-        data={"decisions": after},
+        changed=bool(plan.events),
+        before=plan.before,
+        after=plan.after,
+        actions=tuple({"action": decision, event["target_type"]: event["target"]} for event in plan.events),
+        data={"decisions": plan.after},
     )
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    decision: str
+    reason: str
+    until: str | None
+    author: str
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """The journal's events, and what stands before and after them, by target."""
+
+    events: list[dict[str, t.Any]]
+    before: dict[str, t.Any]
+    after: dict[str, t.Any]
+
+
+def _plan(catalogue: Catalogue, targets: t.Sequence[tuple[str, str]], wanted: _Wanted, of_list: str | None) -> _Plan:
+    plan = _Plan([], {}, {})
+    for kind, name in dict.fromkeys(targets):
+        list_id = _list_of(catalogue, kind, name, wanted.decision, of_list)
+        standing = _standing(catalogue, kind, name)
+        affected = [item for item in standing if not list_id or item["list"] in (None, list_id)]
+        described = {**asdict(wanted), "list": list_id or None}
+        after = [item for item in standing if item not in affected]
+        if wanted.decision != "clear":
+            same = [item for item in affected if _means(item) == _means(described)]
+            if same and len(affected) == 1:
+                plan.before[name] = plan.after[name] = standing
+                continue
+            after.append(described)
+        plan.before[name], plan.after[name] = standing, after
+        if wanted.decision != "clear" or affected:
+            plan.events.append({**asdict(wanted), "target_type": kind, "target": name, "list": list_id})
+    return plan
+
+
+def _list_of(catalogue: Catalogue, kind: str, name: str, decision: str, of_list: str | None) -> str:
+    """The list that the decision speaks of; empty: every list."""
+    if decision != "clear":
+        rows = resolve_image(catalogue, name) if kind == "image" else resolve_tag(catalogue, name)
+    if of_list is not None:
+        return require_list(catalogue, of_list)
+    if decision in ("blacklist", "clear"):
+        return ""
+    if kind == "image":
+        return str(rows[0]["list_id"])
+    subscribed = active_lists(catalogue)
+    holding = [row for row in rows if row["list_id"] in subscribed] or rows[:1]
+    endorsing = [row for row in holding if row["until"] is None] or holding
+    found = list(dict.fromkeys(row["list_id"] for row in endorsing))
+    if len(found) > 1:
+        raise _invalid("list", f"the tag {name!r} is in the lists {' and '.join(found)}, name the one that is meant")
+    return str(found[0])
+
+
+def _standing(catalogue: Catalogue, kind: str, name: str) -> list[dict[str, t.Any]]:
+    rows = catalogue.rows(
+        "SELECT decision, reason, until, author, list_id FROM decisions WHERE target_type = ? AND target = ? "
+        "ORDER BY list_id",
+        kind,
+        name,
+    )
+    return [
+        {**{key: row[key] for key in ("decision", "reason", "until", "author")}, "list": row["list_id"] or None}
+        for row in rows
+    ]
+
+
+def _means(item: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    return {key: value for key, value in item.items() if key != "author"}
 
 
 def _uuid(text: str) -> str:
     if not UUID.match(text.lower()):
-        raise SiteError("decision_invalid", f"images: {text!r} is not a UUID; name a tag under tags.")
+        raise _invalid("images", f"{text!r} is not a UUID; name a tag under tags")
     return text.lower()
 
 
-def _standing(catalogue: Catalogue, target: tuple[str, str]) -> dict[str, t.Any] | None:
-    row = catalogue.row(
-        "SELECT decision, reason, until, author FROM decisions WHERE target_type = ? AND target = ?", *target
-    )
-    return dict(row) if row else None
-
-
-def _differs(standing: t.Mapping[str, t.Any] | None, wanted: t.Mapping[str, t.Any]) -> bool:
-    if wanted["decision"] == "clear":
-        return standing is not None
-    return standing is None or any(standing[key] != wanted[key] for key in wanted)
+def _invalid(option: str, text: str) -> SiteError:
+    return SiteError("decision_invalid", f"{option}: {text}.", option=option)

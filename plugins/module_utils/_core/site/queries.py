@@ -8,7 +8,7 @@ import typing as t
 
 from ..times import to_text
 from .judgement import snapshot
-from .judgement.assess import Assessor, Known, active_lists, latest, require_list, resolve
+from .judgement.assess import Assessor, Known, active_lists, latest, require_list, resolve, resolve_image, resolve_tag
 
 if t.TYPE_CHECKING:
     from .store.catalogue import Catalogue
@@ -29,7 +29,8 @@ def images(
     A UUID or a tag gives the one image that it means; ``unknown_image`` and ``unknown_list`` for what is not there.
     """
     assessor = Assessor(catalogue)
-    rows = [resolve(catalogue, name)[0] for name in (*images, *tags)]
+    rows = [resolve_image(catalogue, name)[0] for name in images]
+    rows += [resolve_tag(catalogue, name)[0] for name in tags]
     for name in lists:
         rows += latest(catalogue, list_id=require_list(catalogue, name))
     if not (images or tags or lists):
@@ -67,11 +68,12 @@ def describe(assessor: Assessor, known: Known) -> dict[str, t.Any]:
                 "decision": decision.decision,
                 "target_type": decision.target_type,
                 "target": decision.target,
+                "list": decision.list_id or None,
                 "reason": decision.reason,
                 "author": decision.author,
                 "until": to_text(decision.until) if decision.until else None,
             }
-            for decision in assessor.decisions(known.facts)
+            for decision in assessor.decisions(known.facts, known.list_id)
         ],
         "metadata": dict(known.metadata),
     }

@@ -8,11 +8,10 @@ import re
 import typing as t
 from dataclasses import asdict, dataclass, fields
 from datetime import timedelta
-from urllib.parse import urlsplit
 
 from ..durations import parse_duration
-from ..errors import SiteError
-from ..transfer.policy import Policy
+from ..errors import SiteError, TransferError
+from ..transfer.policy import Policy, check_uri, host_of
 
 #: Whether CRLs or namespaces must be there, or are only used where they are.
 Mode = t.Literal["require", "if-present"]
@@ -54,9 +53,10 @@ class Subscription:
     def from_options(cls, options: t.Mapping[str, t.Any]) -> Subscription:
         """Read module options or a journal line's data; ``subscription_invalid`` names the option that is wrong."""
         uri = options.get("uri") or ""
-        parts = _split(uri)
-        if parts.scheme not in ("https", "http", "file") or (parts.scheme != "file" and not parts.hostname):
-            raise _invalid("uri", f"{uri!r} is not an https, http or file address")
+        try:
+            check_uri(uri, allow_file=True)
+        except TransferError as error:
+            raise _invalid("uri", error.detail) from error
         identifier = options.get("identifier")
         if identifier is not None:
             identifier = identifier.lower()
@@ -75,7 +75,7 @@ class Subscription:
             identifier=identifier,
             endorsers=tuple(sorted(set(endorsers))),
             trust=TrustOptions(**chosen),
-            select=tuple(sorted(set(options.get("select") or ()))),
+            select=tuple(sorted({_name(item) for item in options.get("select") or ()})),
             new_images=new_images,
             tag_key=options.get("tag_key") or "dc:title",
             max_list_age=_seconds("max_list_age", options.get("max_list_age")),
@@ -105,20 +105,13 @@ class Subscription:
 
     def policy(self, *, content: bool) -> Policy:
         """What may be contacted: for the subscription's own address, or (`content`) for addresses inside the list."""
-        host = _split(self.uri).hostname
+        host = host_of(self.uri)
         return Policy(
             allow_private=self.allow_private,
             allow_file=not content,
             trusted_hosts=frozenset({host} if host else ()),
             ca_path=self.ca_path,
         )
-
-
-def _split(uri: str) -> t.Any:
-    try:
-        return urlsplit(uri)
-    except ValueError:
-        return urlsplit("")
 
 
 def _endorser(number: int, item: t.Mapping[str, t.Any]) -> tuple[str, str]:
@@ -129,13 +122,21 @@ def _endorser(number: int, item: t.Mapping[str, t.Any]) -> tuple[str, str]:
     return item["dn"], item["ca"]
 
 
+def _name(text: str) -> str:
+    """A UUID in lower case, a tag as it is."""
+    return text.lower() if UUID.match(text.lower()) else text
+
+
 def _seconds(option: str, value: t.Any) -> int | None:
-    if value is None or isinstance(value, int):
-        return value
+    if value is None:
+        return None
     try:
-        return int(parse_duration(value).total_seconds())
+        seconds = value if isinstance(value, int) else int(parse_duration(value).total_seconds())
     except ValueError as error:
         raise _invalid(option, str(error)) from error
+    if seconds <= 0:
+        raise _invalid(option, "it must be longer than nothing; leave it out for no limit")
+    return seconds
 
 
 def _invalid(option: str, text: str) -> SiteError:

@@ -8,6 +8,7 @@ import typing as t
 
 import pytest
 
+LIST = "5d4ce0b3-4fb5-4bd0-9b0f-6c1ea2a57ee3"
 IMAGE = "2b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1"
 
 
@@ -22,14 +23,11 @@ def test_an_approval_is_recorded_and_told(subscribed: t.Any) -> None:
     assert subscribed.verdict()["code"] == "not_approved"
     result = subscribed.decide("approve", reason="Tested.", author="sally")
     assert result["changed"] is True
-    assert result["decisions"][IMAGE] == {
-        "decision": "approve",
-        "reason": "Tested.",
-        "author": "sally",
-        "until": None,
-    }
+    assert result["decisions"][IMAGE] == [
+        {"decision": "approve", "list": LIST, "reason": "Tested.", "author": "sally", "until": None}
+    ]
     assert result["actions"] == [{"action": "approve", "image": IMAGE}]
-    assert result["diff"]["before"] == {IMAGE: None}
+    assert result["diff"]["before"] == {IMAGE: []}
     assert subscribed.verdict()["code"] == "not_cached"
 
 
@@ -54,13 +52,13 @@ def test_a_second_run_changes_nothing(subscribed: t.Any, decision: str) -> None:
 def test_a_tag_is_decided_for(subscribed: t.Any) -> None:
     result = subscribed.decide("blacklist", tags=["worker"], until="2099-01-31T00:00:00Z")
     assert result["actions"] == [{"action": "blacklist", "tag": "worker"}]
-    assert result["decisions"]["worker"]["until"] == "2099-01-31T00:00:00Z"
+    assert result["decisions"]["worker"][0]["until"] == "2099-01-31T00:00:00Z"
     assert subscribed.verdict()["code"] == "blacklisted"
 
 
 def test_a_decision_is_taken_back(subscribed: t.Any) -> None:
     subscribed.decide("blacklist")
-    assert subscribed.decide("clear")["decisions"] == {IMAGE: None}
+    assert subscribed.decide("clear")["decisions"] == {IMAGE: []}
     assert subscribed.verdict()["code"] == "not_approved"
 
 

@@ -8,8 +8,8 @@ import json
 import os
 import sqlite3
 import typing as t
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from ...errors import SiteError
@@ -36,7 +36,6 @@ class Known:
     list_id: str
     image_id: str
     facts: ImageFacts
-    decided: bool
     verdict: Verdict
 
     @property
@@ -53,9 +52,6 @@ class Assessor:
         self.now = now or catalogue.now()
         self._judge = Judge(catalogue)
         self._lists: dict[str, tuple[Subscription, ListFacts]] = {}
-        self._decisions = {
-            (row["target_type"], row["target"]): _decision(row) for row in catalogue.rows("SELECT * FROM decisions")
-        }
 
     def of_list(self, list_id: str) -> tuple[Subscription, ListFacts]:
         """The subscription and the facts of a list."""
@@ -73,22 +69,38 @@ class Assessor:
         row = self.catalogue.row("SELECT signer FROM versions WHERE list_id = ? ORDER BY sequence DESC", list_id)
         return json.loads(row["signer"]) if row else None
 
+    def fingerprints(self) -> dict[str, str]:
+        """The trust anchors that were looked at so far, and their state; without those that cannot be read."""
+        return self._judge.fingerprints()
+
     def path_status(self, list_id: str) -> PathStatus:
         """How the list's message stands with the present anchors and CRLs."""
         return self._judge.status(list_id, self.of_list(list_id)[0], self.now)
 
     def assess(self, row: sqlite3.Row, *, assume_file: bool = False) -> Known:
         """The verdict on one row of `images`; with `assume_file` as it would be with the verified file in the cache."""
+        list_id = row["list_id"]
         image = self._image(row, assume_file=assume_file)
-        decisions = self.decisions(image)
-        judged = verdict(image, self.of_list(row["list_id"])[1], self.path_status(row["list_id"]), decisions, self.now)
-        decided = any(decision.applies(image, self.now) for decision in decisions)
-        return Known(row, row["list_id"], row["image_id"], image, decided, judged)
+        decisions = self.decisions(image, list_id)
+        decided = any(decision.applies(image, list_id, self.now) for decision in decisions)
+        subscription, facts = self.of_list(list_id)
+        # Where nothing is approved without a decision, it is the decision that is missing.
+        chosen = decided or not subscription.approves_new
+        image = replace(image, selected=subscription.selects(image.identifier, image.tag, decided=chosen))
+        judged = verdict(image, facts, self.path_status(list_id), decisions, self.now)
+        return Known(row, list_id, row["image_id"], image, judged)
 
-    def decisions(self, image: ImageFacts) -> list[Decision]:
+    def decisions(self, image: ImageFacts, list_id: str) -> list[Decision]:
         """The site's decisions about the image itself and about its tag, ended ones included."""
-        keys = (("image", image.identifier), ("tag", image.tag))
-        return [self._decisions[key] for key in keys if key in self._decisions]
+        rows = self.catalogue.rows(
+            "SELECT * FROM decisions WHERE target_type = 'image' AND target = ? AND list_id IN ('', ?) UNION ALL "
+            "SELECT * FROM decisions WHERE target_type = 'tag' AND target = ? AND list_id IN ('', ?)",
+            image.identifier,
+            list_id,
+            image.tag,
+            list_id,
+        )
+        return [_decision(row) for row in rows]
 
     def _image(self, row: sqlite3.Row, *, assume_file: bool) -> ImageFacts:
         owner = self.catalogue.row("SELECT list_id FROM owners WHERE image_id = ?", row["image_id"])
@@ -105,10 +117,9 @@ class Assessor:
         )
 
     def _file(self, row: sqlite3.Row) -> FileFacts | None:
+        # Whatever list it was fetched for: these are the octets.
         record = self.catalogue.row(
-            "SELECT * FROM files WHERE list_id = ? AND image_id = ? AND version = ? AND sha512 = ? "
-            "AND state = 'current'",
-            row["list_id"],
+            "SELECT * FROM files WHERE image_id = ? AND version = ? AND sha512 = ? AND state = 'current'",
             row["image_id"],
             row["version"],
             row["sha512"],
@@ -119,7 +130,9 @@ class Assessor:
         found = stat_record(path)
         if found is None:
             return None
-        return FileFacts(str(path), all(found[key] == record[key] for key in found))
+        return FileFacts(
+            str(path), all(found[key] == record[key] for key in found), {key: record[key] for key in found}
+        )
 
 
 def stat_record(path: Path) -> dict[str, int] | None:
@@ -146,26 +159,33 @@ def latest(catalogue: Catalogue, *, list_id: str | None = None, image_id: str | 
 
 
 def resolve(catalogue: Catalogue, name: str) -> list[sqlite3.Row]:
-    """The rows that a UUID or a tag means, the best first; ``unknown_image`` when there is none.
+    """The rows that a UUID or else a tag means, the best first; ``unknown_image`` when there is none."""
+    return resolve_image(catalogue, name) if UUID.match(name.lower()) else resolve_tag(catalogue, name)
 
-    For a UUID: the list that owns it. For a tag: the latest dated endorsed image, else the latest dated one.
-    """
-    if UUID.match(name.lower()):
-        rows = catalogue.rows(
-            "SELECT images.* FROM images LEFT JOIN owners USING (image_id) WHERE image_id = ? "
-            "ORDER BY images.list_id = owners.list_id DESC, images.row DESC",
-            name.lower(),
-        )
-    else:
-        rows = catalogue.rows(
-            "SELECT images.* FROM images LEFT JOIN owners USING (image_id) "
-            "JOIN lists ON lists.list_id = images.list_id WHERE tag = ? ORDER BY active DESC, until IS NULL DESC, "
-            "images.list_id = owners.list_id DESC, dated DESC, images.row DESC",
-            name,
-        )
-    if not rows:
-        raise SiteError("unknown_image", f"No subscribed list holds an image {name!r}.", name=name)
-    return rows
+
+def resolve_image(catalogue: Catalogue, image_id: str) -> list[sqlite3.Row]:
+    """The rows of a UUID, those of the list that owns it first; ``unknown_image`` when there is none."""
+    rows = catalogue.rows(
+        "SELECT images.* FROM images LEFT JOIN owners USING (image_id) WHERE image_id = ? "
+        "ORDER BY images.list_id = owners.list_id DESC, images.row DESC",
+        image_id.lower(),
+    )
+    return rows or _unknown(image_id)
+
+
+def resolve_tag(catalogue: Catalogue, tag: str) -> list[sqlite3.Row]:
+    """The rows of a tag: the latest dated endorsed image first, then the latest dated one; else ``unknown_image``."""
+    rows = catalogue.rows(
+        "SELECT images.* FROM images LEFT JOIN owners USING (image_id) "
+        "JOIN lists ON lists.list_id = images.list_id WHERE tag = ? AND tag <> '' ORDER BY active DESC, "
+        "until IS NULL DESC, images.list_id = owners.list_id DESC, dated DESC, images.row DESC",
+        tag,
+    )
+    return rows or _unknown(tag)
+
+
+def _unknown(name: str) -> t.NoReturn:
+    raise SiteError("unknown_image", f"No subscribed list holds an image {name!r}.", name=name)
 
 
 def require_list(catalogue: Catalogue, name: str) -> str:
@@ -215,7 +235,17 @@ def _list_facts(catalogue: Catalogue, list_id: str) -> tuple[Subscription, ListF
         max_age=subscription.age_limit(),
         approves_new=subscription.approves_new,
         by_name_only=subscription.new_images == "refuse",
+        refreshed=_refreshed(catalogue, list_id, version),
+        max_unrefreshed=timedelta(seconds=subscription.max_unrefreshed) if subscription.max_unrefreshed else None,
     )
+
+
+def _refreshed(catalogue: Catalogue, list_id: str, version: sqlite3.Row | None) -> datetime | None:
+    """When the list's server was last asked with success; on a host that has no note of it, the last acceptance."""
+    poll = catalogue.row("SELECT refreshed FROM polls WHERE list_id = ?", list_id)
+    if poll is not None and poll["refreshed"]:
+        return from_text(poll["refreshed"])
+    return from_text(version["accepted_at"]) if version else None
 
 
 def _decision(row: sqlite3.Row) -> Decision:
@@ -226,4 +256,5 @@ def _decision(row: sqlite3.Row) -> Decision:
         reason=row["reason"],
         author=row["author"],
         until=from_text(row["until"]) if row["until"] else None,
+        list_id=row["list_id"],
     )

@@ -50,6 +50,11 @@ class AnchorStore:
         with self._lock:
             return self._fingerprint(path)
 
+    def fingerprints(self) -> dict[str, str]:
+        """The fingerprints taken so far, by path."""
+        with self._lock:
+            return dict(self._fingerprints)
+
     def get(self, path: str) -> Anchors:
         """The anchors at `path`; TrustError ``anchors_unreadable``, ``anchors_unsafe``."""
         with self._lock:
@@ -96,6 +101,10 @@ class Judge:
         if key not in self._judged:
             self._judged[key] = self._status(list_id, subscription, now)
         return self._judged[key]
+
+    def fingerprints(self) -> dict[str, str]:
+        """The state of the trust anchors that were looked at so far, by path."""
+        return self._anchors.fingerprints()
 
     def _status(self, list_id: str, subscription: Subscription, now: datetime) -> PathStatus:
         row = self._catalogue.row(

@@ -2,22 +2,24 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The snapshot ``verdicts.json``: what gates, monitoring and users without access to the index read.
 
-It is written after every refresh, decision and change of the cache. A reader refuses it when it is older than the
-journal (a writer died in between, or has not finished), older than the reader's limit, or past an image's
-``good_until``.
+It is written after every refresh, decision and change of the cache. A reader refuses it when the journal has gone on
+with a line that may forbid something (a writer died in between, or has not finished), when it is older than the
+reader's limit, or past an image's ``good_until``.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import time
 import typing as t
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from ...errors import SiteError
+from ...errors import SiteError, TransferError, VmimagesError
 from ...times import from_text, to_text
 from ...transfer.atomic import sweep, write_atomic
+from ...trust.anchors import fingerprint
 from ..store.state import StateDirectory
 from ..subscription import UUID
 from .assess import Assessor, Known, active_lists, latest, pending_rebaseline, stat_record
@@ -26,6 +28,11 @@ if t.TYPE_CHECKING:
     from ..store.catalogue import Catalogue
 
 FORMAT: t.Final = 1
+#: Journal events that forbid nothing which the verdicts before them allow: a file that moved or changed is noticed by
+#: its stat record.
+HARMLESS: t.Final = frozenset(
+    {"cached", "damaged", "expired", "handled", "handler_failed", "lost", "purged", "refused"}
+)
 _POLL: t.Final = 0.05
 
 
@@ -38,10 +45,14 @@ def write(catalogue: Catalogue) -> None:
     # A gate imports this module, and has no use for reports.
     from ..reports.publish import publish
 
-    with catalogue.writing():
-        sweep(catalogue.state.path)
-        _write(catalogue)
-    for warning in publish(catalogue.state, lambda: _read(catalogue.state)[0], catalogue.now()):
+    try:
+        with catalogue.writing():
+            sweep(catalogue.state.path)
+            _write(catalogue)
+    except TransferError as error:
+        # What it tells of is committed all the same; until it is written, readers of the old one are refused.
+        catalogue.warn(f"The change is recorded, but its snapshot was not written: {error}")
+    for warning in publish(catalogue.state, lambda: _read(catalogue.state), catalogue.now()):
         catalogue.warn(warning)
 
 
@@ -56,7 +67,8 @@ def _write(catalogue: Catalogue) -> None:
     document = {
         "format": FORMAT,
         "written": to_text(assessor.now),
-        "journal": {"sequence": head.sequence, "size": head.end},
+        "journal": {"sequence": head.sequence, "digest": head.digest, "start": head.start, "size": head.end},
+        "anchors": assessor.fingerprints(),
         "lists": {name: describe_list(catalogue, assessor, name) for name in active_lists(catalogue)},
         "images": images,
     }
@@ -65,41 +77,70 @@ def _write(catalogue: Catalogue) -> None:
 
 
 def ensure(catalogue: Catalogue) -> None:
-    """Write the snapshot if it is missing or older than the journal: a writer may have died before it could."""
+    """Write the snapshot unless it says what would be said now.
+
+    It may be missing or older than the journal, because a writer died before it could; anchors or CRLs may have
+    changed since, or the time of a verdict may be over.
+    """
     try:
-        load(catalogue.state, patience=0.0)
-    except SiteError:
+        document = load(catalogue.state, patience=0.0)
+        known = document["journal"]["size"] == catalogue.head().end
+        same = known and document["anchors"] == {path: fingerprint(path) for path in document["anchors"]}
+        ends = [image["verdict"]["good_until"] for image in document["images"].values()]
+        now = to_text(catalogue.now())
+        current = same and document["written"] <= now and all(end is None or now < end for end in ends)
+    except (VmimagesError, KeyError):
+        current = False
+    if not current:
         write(catalogue)
 
 
 def load(state: StateDirectory, *, patience: float = 2.0) -> dict[str, t.Any]:
-    """The snapshot; ``snapshot_missing``, or ``snapshot_stale`` when the journal has gone on since.
+    """The snapshot; ``snapshot_missing``, ``not_readable``, or ``snapshot_stale`` when the journal has gone on since
+    with a line that may forbid something.
 
-    A writer that is between its journal line and its snapshot is waited for, `patience` seconds at most.
+    A writer that is between such a line and its snapshot is waited for, `patience` seconds at most.
     """
     deadline = time.monotonic() + patience
     while True:
-        document, journal_size = _read(state)
-        if document["journal"]["size"] == journal_size:
+        document = _read(state)
+        if not _overtaken(state, document["journal"]["size"]):
             return document
         if time.monotonic() >= deadline:
             raise SiteError("snapshot_stale", f"{state.snapshot} is older than the journal.", path=str(state.snapshot))
         time.sleep(_POLL)
 
 
-def _read(state: StateDirectory) -> tuple[dict[str, t.Any], int]:
+def _read(state: StateDirectory) -> dict[str, t.Any]:
+    path = state.snapshot
     try:
-        document = json.loads(state.snapshot.read_bytes())
-        journal_size = state.journal.stat().st_size
+        document = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise SiteError("snapshot_missing", f"There is no {path}.", path=str(path)) from error
+    except OSError as error:
+        raise SiteError("not_readable", f"{path} cannot be read: {error.strerror}.", path=str(path)) from error
+    except ValueError as error:
+        raise SiteError("snapshot_missing", f"{path} is damaged.", path=str(path)) from error
+    if document.get("format") != FORMAT:
+        raise SiteError("state_newer", f"{path} has format {document.get('format')}, not {FORMAT}.")
+    return t.cast("dict[str, t.Any]", document)
+
+
+def _overtaken(state: StateDirectory, size: int) -> bool:
+    """Whether the journal has lines beyond `size` octets after which a verdict may be another, and not only better."""
+    try:
+        with state.journal.open("rb") as stream:
+            if os.fstat(stream.fileno()).st_size < size:
+                return True
+            stream.seek(size)
+            lines = stream.read().split(b"\n")[:-1]
+        return any(json.loads(line)["event"] not in HARMLESS for line in lines)
     except OSError as error:
         raise SiteError(
-            "snapshot_missing", f"{state.snapshot} cannot be read: {error.strerror}.", path=str(state.snapshot)
+            "not_readable", f"{state.journal} cannot be read: {error.strerror}.", path=str(state.journal)
         ) from error
-    except ValueError as error:
-        raise SiteError("snapshot_missing", f"{state.snapshot} is damaged.", path=str(state.snapshot)) from error
-    if document.get("format") != FORMAT:
-        raise SiteError("state_newer", f"{state.snapshot} has format {document.get('format')}, not {FORMAT}.")
-    return document, journal_size
+    except (ValueError, KeyError, TypeError):
+        return True
 
 
 def judge(
@@ -130,14 +171,15 @@ def _find(document: t.Mapping[str, t.Any], name: str) -> t.Mapping[str, t.Any]:
         found = [images[name.lower()]] if name.lower() in images else []
     else:
         found = [image for image in images.values() if image["tag"] == name]
-        found.sort(key=lambda image: (image["endorsed"], image["dated"]), reverse=True)
+        subscribed = document["lists"]
+        found.sort(key=lambda image: (image["list"] in subscribed, image["endorsed"], image["dated"]), reverse=True)
     if not found:
         raise SiteError("unknown_image", f"No subscribed list holds an image {name!r}.", name=name)
     return t.cast("t.Mapping[str, t.Any]", found[0])
 
 
 def _image(known: Known) -> dict[str, t.Any]:
-    path = known.verdict.path
+    file = known.facts.file
     return {
         "identifier": known.image_id,
         "list": known.list_id,
@@ -147,7 +189,7 @@ def _image(known: Known) -> dict[str, t.Any]:
         "endorsed": known.facts.endorsed,
         "dated": known.row["dated"],
         "sha512": known.row["sha512"],
-        "stat": stat_record(Path(path)) if path else None,
+        "stat": dict(file.record) if file else None,
         "verdict": known.verdict.as_dict(),
     }
 

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from ...errors import REMEDIES
@@ -34,21 +34,26 @@ _PRECEDENCE: t.Final = (
     "list_stale",
     "not_approved",
     "file_changed",
+    "not_selected",
     "not_cached",
 )
 
 
 @dataclass(frozen=True)
 class FileFacts:
-    """The cached file of an image; `unchanged` says that its stat record is still that of the verified file."""
+    """The cached file of an image; `unchanged` says that its stat is still `record`, that of the verified file."""
 
     path: str
     unchanged: bool
+    record: t.Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """One image of one list. `endorsed`: it is in the list's current version; `owner`: the list that owns its UUID."""
+    """One image of one list. `endorsed`: it is in the list's current version; `owner`: the list that owns its UUID.
+
+    `selected`: the site wants it in its cache, once it is approved.
+    """
 
     identifier: str
     title: str
@@ -58,6 +63,7 @@ class ImageFacts:
     owner: str
     expires: datetime | None
     file: FileFacts | None
+    selected: bool = True
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,7 @@ class ListFacts:
     """The image's list; `version`, `created` and `expires` are None while no version of it was accepted.
 
     `approves_new`: its images need no decision; `by_name_only`: an approval of a tag does not speak of its images.
+    `refreshed`: when its server was last asked with success, which may be `max_unrefreshed` ago.
     """
 
     identifier: str
@@ -75,6 +82,8 @@ class ListFacts:
     max_age: timedelta | None
     approves_new: bool
     by_name_only: bool
+    refreshed: datetime | None = None
+    max_unrefreshed: timedelta | None = None
 
 
 @dataclass(frozen=True)
@@ -92,7 +101,7 @@ class PathStatus:
 
 @dataclass(frozen=True)
 class Decision:
-    """What the site decided for an image or a tag; `until` ends it."""
+    """What the site decided for an image or a tag of one list (`list_id`; empty: of any); `until` ends it."""
 
     decision: str
     target_type: str
@@ -100,11 +109,12 @@ class Decision:
     reason: str
     author: str
     until: datetime | None
+    list_id: str = ""
 
-    def applies(self, image: ImageFacts, now: datetime) -> bool:
-        """Whether this decision speaks of `image`, now."""
+    def applies(self, image: ImageFacts, list_id: str, now: datetime) -> bool:
+        """Whether this decision speaks of `image` of the list, now."""
         named = image.identifier if self.target_type == "image" else image.tag
-        return self.target == named and (self.until is None or now < self.until)
+        return self.target == named and self.list_id in ("", list_id) and (self.until is None or now < self.until)
 
 
 @dataclass(frozen=True)
@@ -145,7 +155,7 @@ def verdict(
     ``run_anyway`` overrides the expiry of the list or the image only. `decisions` may hold decisions for other
     images: only those that speak of this one now count, and of these a blacklist wins.
     """
-    relevant = [decision for decision in decisions if decision.applies(image, now)]
+    relevant = [decision for decision in decisions if decision.applies(image, of.identifier, now)]
     override = next((decision for decision in relevant if decision.decision == RUN_ANYWAY), None)
     found = [
         *_endorsement(image, of),
@@ -205,6 +215,11 @@ def _validity(image: ImageFacts, of: ListFacts, now: datetime) -> t.Iterator[Rea
             yield Reason(
                 "list_stale", f"List {of.identifier} was created at {to_text(of.created)}, longer ago than allowed."
             )
+    if of.refreshed is not None and of.max_unrefreshed is not None and of.refreshed + of.max_unrefreshed <= now:
+        yield Reason(
+            "list_stale",
+            f"List {of.identifier} was not refreshed since {to_text(of.refreshed)}, longer than allowed.",
+        )
 
 
 def _certification(path: PathStatus, now: datetime) -> t.Iterator[Reason]:
@@ -224,7 +239,9 @@ def _approval(image: ImageFacts, of: ListFacts, decisions: t.Sequence[Decision])
 
 
 def _file(image: ImageFacts) -> t.Iterator[Reason]:
-    if image.file is None:
+    if image.file is None and not image.selected:
+        yield Reason("not_selected", f"The subscription does not select image {image.identifier} for the cache.")
+    elif image.file is None:
         yield Reason("not_cached", f"Image {image.identifier} version {image.version} is not in the cache.")
     elif not image.file.unchanged:
         yield Reason("file_changed", f"The cached file {image.file.path} is no longer the one that was verified.")
@@ -249,5 +266,7 @@ def _good_until(
         ends += [of.expires, image.expires]
     if of.created is not None and of.max_age is not None:
         ends.append(of.created + of.max_age)
+    if of.refreshed is not None and of.max_unrefreshed is not None:
+        ends.append(of.refreshed + of.max_unrefreshed)
     ends += [decision.until for decision in decisions]
     return min((end for end in ends if end is not None), default=None)

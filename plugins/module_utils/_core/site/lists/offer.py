@@ -54,7 +54,8 @@ class Offer:
     - ``same``: the accepted content again; ``unchanged``: the server says that nothing changed;
     - ``refused``: a message that was judged and not accepted; ``failed``: no message could be fetched.
 
-    `error` is set for the last two, `verified` and `content` for the first three.
+    `error` is set for the last two, `verified` and `content` for the first three, which were judged `against` what
+    was accepted then.
     """
 
     status: str
@@ -63,6 +64,7 @@ class Offer:
     verified: Verified | None = None
     content: ImageList | None = None
     error: VmimagesError | None = None
+    against: Accepted | None = None
 
 
 def fetch_offer(
@@ -117,7 +119,7 @@ def judge_octets(
     status = "new"
     if last is not None and content_digest(verified.content) == last.content_sha512:
         status = "renewed" if not last.stands or verified.signer.not_after > last.not_after else "same"
-    return Offer(status, octets=octets, validators=validators, verified=verified, content=content)
+    return Offer(status, octets=octets, validators=validators, verified=verified, content=content, against=last)
 
 
 def require_message(offer: Offer) -> tuple[Verified, ImageList]:

@@ -9,66 +9,28 @@ import hashlib
 import json
 import typing as t
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
-from datetime import datetime
+from datetime import timedelta
 
 from ...errors import SiteError, TrustError, VmimagesError
 from ...imagelist.check import content_digest
 from ...outcome import Outcome
 from ...times import from_text, to_text
-from ...transfer.fetch import Validators
 from ..judgement import snapshot
 from ..judgement.assess import active_lists, pending_rebaseline, subscription_of
 from ..judgement.path_status import AnchorStore, Judge
 from ..subscription import Subscription
 from .offer import Accepted, Offer, fetch_offer, judge_octets, require_message
+from .polls import note_poll, validators_for
+from .report import ListReport, outcome
 from .sessions import Sessions
 
 if t.TYPE_CHECKING:
+    from ...transfer.fetch import Validators
     from ..store.catalogue import Catalogue, Writer
 
 _PARALLEL: t.Final = 32
-
-
-@dataclass(frozen=True)
-class ListReport:
-    """What a refresh did for one list, or would do."""
-
-    identifier: str
-    uri: str
-    status: str
-    version: str | None
-    previous_version: str | None
-    new_images: tuple[str, ...] = ()
-    withdrawn_images: tuple[str, ...] = ()
-    clashes: tuple[str, ...] = ()
-    error: VmimagesError | None = None
-
-    @property
-    def changes(self) -> bool:
-        """Whether a message was accepted."""
-        return self.status in ("new", "renewed")
-
-    def warnings(self) -> tuple[str, ...]:
-        """What a person should hear of."""
-        return tuple(
-            f"Image {image} of list {self.identifier} is refused: its UUID belongs to another list (uuid_clash)."
-            for image in self.clashes
-        )
-
-    def as_dict(self) -> dict[str, t.Any]:
-        """For results and ``--json``."""
-        return {
-            "identifier": self.identifier,
-            "uri": self.uri,
-            "status": self.status,
-            "version": self.version,
-            "previous_version": self.previous_version,
-            "new_images": list(self.new_images),
-            "withdrawn_images": list(self.withdrawn_images),
-            "clashes": list(self.clashes),
-            **({"error": self.error.as_dict()} if self.error else {}),
-        }
+#: How long a refusal with the same code is not journaled again.
+_REFUSAL_REST: t.Final = timedelta(days=1)
 
 
 def refresh(catalogue: Catalogue, *, lists: t.Sequence[str] = (), check: bool = False) -> Outcome:
@@ -82,7 +44,7 @@ def refresh(catalogue: Catalogue, *, lists: t.Sequence[str] = (), check: bool = 
     anchors = AnchorStore()
     subscriptions = {name: subscription_of(catalogue, name) for name in names}
     questions = [
-        (name, last, _validators(catalogue, name, last))
+        (name, last, validators_for(catalogue, name, subscriptions[name].uri, last))
         for name in names
         for last in (accepted(catalogue, name, subscriptions[name], anchors),)
     ]
@@ -95,7 +57,10 @@ def refresh(catalogue: Catalogue, *, lists: t.Sequence[str] = (), check: bool = 
         def ask(name: str, last: Accepted | None, validators: Validators | None) -> Offer:
             subscription = subscriptions[name]
             session = sessions.of(subscription)
-            return fetch_offer(subscription, anchors, last=last, validators=validators, now=now, session=session)
+            try:
+                return fetch_offer(subscription, anchors, last=last, validators=validators, now=now, session=session)
+            except Exception as error:
+                return Offer("failed", error=_unexpected(error))
 
         asked = {pool.submit(ask, *question): question[0] for question in questions}
         for answered in as_completed(asked):
@@ -117,12 +82,13 @@ def settle(
             report = report_on(catalogue, name, subscription, offer)
         else:
             report = _apply(catalogue, name, subscription, offer, anchors)
-    except VmimagesError as error:
+    except Exception as unexpected:
+        error = unexpected if isinstance(unexpected, VmimagesError) else _unexpected(unexpected)
         report = _failure(catalogue, name, subscription, error)
         if not check and isinstance(error, TrustError):
             _note_refusal(catalogue, name, offer, error)
     if not check:
-        note_poll(catalogue, name, offer, report.error)
+        note_poll(catalogue, name, subscription.uri, offer, report.error)
     return report
 
 
@@ -133,7 +99,13 @@ def report_on(catalogue: Catalogue, name: str, subscription: Subscription, offer
         return ListReport(name, subscription.uri, offer.status, previous, previous)
     _verified, content = require_message(offer)
     endorsed = {image.identifier for image in content.images}
-    rows = catalogue.rows("SELECT image_id, until FROM images WHERE list_id = ?", name)
+    rows = catalogue.rows("SELECT image_id, version, sha512, until FROM images WHERE list_id = ?", name)
+    standing = {row["image_id"]: row for row in rows if row["until"] is None}
+    changed = {
+        image.identifier: image.version == standing[image.identifier]["version"]
+        for image in content.images
+        if image.identifier in standing and image.sha512 != standing[image.identifier]["sha512"]
+    }
     owners = catalogue.rows("SELECT image_id FROM owners WHERE list_id <> ?", name)
     return ListReport(
         identifier=name,
@@ -142,30 +114,30 @@ def report_on(catalogue: Catalogue, name: str, subscription: Subscription, offer
         version=content.version,
         previous_version=previous,
         new_images=tuple(sorted(endorsed - {row["image_id"] for row in rows})),
-        withdrawn_images=tuple(sorted({row["image_id"] for row in rows if row["until"] is None} - endorsed)),
+        withdrawn_images=tuple(sorted(set(standing) - endorsed)),
         clashes=tuple(sorted(endorsed & {row["image_id"] for row in owners})),
+        changed_images=tuple(sorted(changed)),
+        reused_versions=tuple(sorted(image for image, same_version in changed.items() if same_version)),
     )
 
 
-def accept(writer: Writer, name: str, offer: Offer) -> None:
-    """Commit an offer that was just judged against the state that `writer` holds: message first, then the line."""
+def acceptance(writer: Writer, name: str, offer: Offer) -> tuple[str, dict[str, t.Any]]:
+    """Store the message of an offer that was just judged, and return the journal event that makes it accepted."""
     verified, content = require_message(offer)
     message, digest = writer.archive(name, offer.octets)
-    writer.commit(
-        (
-            "accepted",
-            {
-                "identifier": name,
-                "version": content.version,
-                "message": message,
-                "message_sha256": digest,
-                "content_sha512": content_digest(verified.content),
-                "signer": verified.signer.as_dict(),
-                "path": [hashlib.sha256(_der(certificate)).hexdigest() for certificate in verified.path],
-                "crls": [crl.as_dict() for crl in verified.crls],
-                "good_until": to_text(verified.good_until),
-            },
-        )
+    return (
+        "accepted",
+        {
+            "identifier": name,
+            "version": content.version,
+            "message": message,
+            "message_sha256": digest,
+            "content_sha512": content_digest(verified.content),
+            "signer": verified.signer.as_dict(),
+            "path": [hashlib.sha256(_der(certificate)).hexdigest() for certificate in verified.path],
+            "crls": [crl.as_dict() for crl in verified.crls],
+            "good_until": to_text(verified.good_until),
+        },
     )
 
 
@@ -205,26 +177,6 @@ def _version(catalogue: Catalogue, name: str) -> str | None:
     return str(row["version"]) if row else None
 
 
-def outcome(reports: t.Sequence[ListReport]) -> Outcome:
-    """The reports as one outcome; clashes and failures are warnings, the caller decides whether to fail."""
-    changed = [report for report in reports if report.changes]
-    return Outcome(
-        changed=bool(changed),
-        before={report.identifier: {"version": report.previous_version} for report in changed},
-        after={report.identifier: {"version": report.version} for report in changed},
-        actions=tuple({"action": "accept", "list": item.identifier, "version": item.version} for item in changed),
-        warnings=tuple(warning for report in reports for warning in report.warnings()),
-        data={
-            "lists": [report.as_dict() for report in reports],
-            "failures": [
-                {"list": report.identifier, "image": None, **report.error.as_dict()}
-                for report in reports
-                if report.error is not None
-            ],
-        },
-    )
-
-
 def _apply(
     catalogue: Catalogue, name: str, subscription: Subscription, offer: Offer, anchors: AnchorStore
 ) -> ListReport:
@@ -232,10 +184,12 @@ def _apply(
         if subscription_of(catalogue, name) != subscription:
             raise SiteError("state_busy", f"The subscription to {name} was changed while its list was fetched.")
         last = accepted(catalogue, name, subscription, anchors)
-        again = judge_octets(offer.octets, subscription, anchors, last=last, now=catalogue.now())
-        report = report_on(catalogue, name, subscription, again)
+        if last != offer.against:
+            # Somebody has accepted another version since: what was verified holds, what follows it may not.
+            offer = judge_octets(offer.octets, subscription, anchors, last=last, now=catalogue.now())
+        report = report_on(catalogue, name, subscription, offer)
         if report.changes:
-            accept(writer, name, again)
+            writer.commit(acceptance(writer, name, offer))
     return report
 
 
@@ -245,58 +199,22 @@ def _failure(catalogue: Catalogue, name: str, subscription: Subscription, error:
     return ListReport(name, subscription.uri, status, version, version, error=error)
 
 
+def _unexpected(error: Exception) -> SiteError:
+    """A defect met with one list is that list's refusal, and no reason to leave the others unattended."""
+    return SiteError("internal_error", f"An unexpected {type(error).__name__} stopped this list: {error}.")
+
+
 def _note_refusal(catalogue: Catalogue, name: str, offer: Offer, error: VmimagesError) -> None:
     if not isinstance(error, TrustError):
         return
-    digest = hashlib.sha256(offer.octets).hexdigest()
-    known = catalogue.row("SELECT code, message_sha256 FROM refusals WHERE list_id = ?", name)
-    if known is not None and (known["code"], known["message_sha256"]) == (error.code, digest):
+    known = catalogue.row("SELECT code, at FROM refusals WHERE list_id = ?", name)
+    # A server that sends other garbage each time does not fill the journal.
+    if known is not None and known["code"] == error.code and catalogue.now() < from_text(known["at"]) + _REFUSAL_REST:
         return
+    digest = hashlib.sha256(offer.octets).hexdigest()
     record = {"identifier": name, "code": error.code, "detail": error.detail, "message_sha256": digest}
     with catalogue.writing() as writer:
         writer.commit(("refused", record))
-
-
-def note_poll(catalogue: Catalogue, name: str, offer: Offer, error: VmimagesError | None) -> None:
-    """Note what the server answered: after a success its validators, after a failure none, to be told everything."""
-    now = to_text(catalogue.now())
-    if error is not None:
-        catalogue.note(
-            "INSERT INTO polls VALUES (?, NULL, NULL, NULL, ?, ?, ?) ON CONFLICT (list_id) DO UPDATE SET etag = NULL, "
-            "last_modified = NULL, checked = excluded.checked, code = excluded.code, detail = excluded.detail",
-            name,
-            now,
-            error.code,
-            error.detail,
-        )
-    elif offer.status == "unchanged":
-        catalogue.note("UPDATE polls SET refreshed = ?, checked = ? WHERE list_id = ?", now, now, name)
-    else:
-        validators = offer.validators or Validators(etag=None, last_modified=None)
-        catalogue.note(
-            "INSERT OR REPLACE INTO polls VALUES (?, ?, ?, ?, ?, NULL, NULL)",
-            name,
-            now,
-            validators.etag,
-            validators.last_modified,
-            now,
-        )
-
-
-def last_refreshed(catalogue: Catalogue, name: str) -> datetime | None:
-    """When a list was last fetched, or confirmed by its server, with success."""
-    row = catalogue.row("SELECT refreshed FROM polls WHERE list_id = ?", name)
-    return from_text(row["refreshed"]) if row and row["refreshed"] else None
-
-
-def _validators(catalogue: Catalogue, name: str, last: Accepted | None) -> Validators | None:
-    """None, to be told everything, also when another message than the accepted one is waited for."""
-    row = catalogue.row("SELECT etag, last_modified FROM polls WHERE list_id = ?", name)
-    if row is None or not (row["etag"] or row["last_modified"]):
-        return None
-    if last is not None and (not last.stands or last.rebaseline is not None):
-        return None
-    return Validators(etag=row["etag"], last_modified=row["last_modified"])
 
 
 def _der(certificate: t.Any) -> bytes:

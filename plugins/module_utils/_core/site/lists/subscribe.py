@@ -15,9 +15,11 @@ from ..judgement import snapshot
 from ..judgement.assess import active_lists, require_list, subscription_of
 from ..judgement.path_status import AnchorStore
 from ..subscription import Subscription
-from .offer import Offer, fetch_offer, require_message
+from .offer import Offer, fetch_offer, judge_octets, require_message
+from .polls import last_refreshed, note_poll
 from .rebaseline import Act, action, describe, event, is_due, warnings
-from .refresh import ListReport, accepted, last_refreshed, report_on, settle
+from .refresh import acceptance, accepted, report_on, settle
+from .report import ListReport
 
 if t.TYPE_CHECKING:
     from ..store.catalogue import Catalogue
@@ -185,11 +187,15 @@ def _commit(
     name = t.cast("str", pinned.identifier)
     with catalogue.writing() as writer:
         present = _present(catalogue, pinned, move=move)
-        writer.commit(*_events(catalogue, pinned, present, act))
-    report = settle(catalogue, name, pinned, offer, anchors, check=False)
+        last = accepted(catalogue, name, pinned, anchors, rebaseline=act.digest if act else None)
+        if last != offer.against:
+            offer = judge_octets(offer.octets, pinned, anchors, last=last, now=catalogue.now())
+        report = report_on(catalogue, name, pinned, offer)
+        events = _events(catalogue, pinned, present, act)
+        # One piece: no subscription without its message.
+        writer.commit(*events, *([acceptance(writer, name, offer)] if report.changes else []))
+    note_poll(catalogue, name, pinned.uri, offer, None)
     snapshot.write(catalogue)
-    if report.error is not None:
-        raise report.error
     return report
 
 

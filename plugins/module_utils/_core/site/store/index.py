@@ -45,8 +45,9 @@ CREATE INDEX images_of_list ON images (list_id, until);
 CREATE INDEX images_by_tag ON images (tag, until);
 CREATE TABLE owners (image_id TEXT PRIMARY KEY, list_id TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE decisions (
-    target_type TEXT NOT NULL, target TEXT NOT NULL, list_id TEXT NOT NULL, decision TEXT NOT NULL, reason TEXT NOT NULL,
-    author TEXT NOT NULL, until TEXT, at TEXT NOT NULL, sequence INTEGER NOT NULL, PRIMARY KEY (target_type, target, list_id)
+    target_type TEXT NOT NULL, target TEXT NOT NULL, list_id TEXT NOT NULL, decision TEXT NOT NULL,
+    reason TEXT NOT NULL, author TEXT NOT NULL, until TEXT, at TEXT NOT NULL, sequence INTEGER NOT NULL,
+    PRIMARY KEY (target_type, target, list_id)
 ) WITHOUT ROWID;
 CREATE TABLE files (
     name TEXT PRIMARY KEY, list_id TEXT NOT NULL, image_id TEXT NOT NULL, version TEXT NOT NULL, sha512 TEXT NOT NULL,

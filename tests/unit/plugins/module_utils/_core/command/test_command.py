@@ -9,6 +9,7 @@ import os
 import resource
 import subprocess
 import sys
+import time
 import typing as t
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -158,8 +159,9 @@ def test_a_snapshot_that_is_too_old_is_refused(somebody_else: t.Any, call: Call)
 def test_a_snapshot_is_no_older_than_its_list_may_go_unrefreshed(
     site: t.Any, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    site.subscribe(max_unrefreshed="0s", refresh="never")
+    site.subscribe(max_unrefreshed="2s")
     call("sync")
+    time.sleep(3)
     monkeypatch.setattr(os, "geteuid", lambda: 4711)
     assert call("verdict", IMAGE, "--json").json["error"]["code"] == "snapshot_stale"
 

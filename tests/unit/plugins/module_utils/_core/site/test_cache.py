@@ -141,7 +141,7 @@ def test_only_the_selected_images_are_cached(world: World) -> None:
     world.sync()
     assert len(world.files("current")) == 1
     assert world.verdict(IMAGE_2)["allowed"]
-    assert world.verdict(IMAGE)["code"] == "not_cached"
+    assert world.verdict(IMAGE)["code"] == "not_selected"
 
 
 @pytest.mark.parametrize("size, code", [(2999, "size_mismatch"), (3001, "size_mismatch"), (3000, "checksum_mismatch")])

@@ -86,7 +86,7 @@ def _meaning(world: World) -> dict[str, list[tuple[t.Any, ...]]]:
         "versions": [row[1:6] + row[8:9] for row in rows["versions"]],
         "rebaselines": [row[1:5] + row[6:] for row in rows["rebaselines"]],
         "images": [(*row[1:6], row[12] is None) for row in rows["images"]],
-        "decisions": [row[:5] for row in rows["decisions"]],
+        "decisions": [row[:6] for row in rows["decisions"]],
         "files": [row[:6] for row in rows["files"]],
     }
 
@@ -147,7 +147,7 @@ def test_a_lost_decision_would_show(world: World) -> None:
     world.publish("2", [world.image(version="2")])
     for step in itertools.count(1):
         killed = _killed(step, world.refresh)
-        assert [row[3] for row in world.rows()["decisions"]] == ["tested"]
+        assert [row[4] for row in world.rows()["decisions"]] == ["tested"]
         if not killed:
             break
     assert (world.state / "messages" / LIST).is_dir()

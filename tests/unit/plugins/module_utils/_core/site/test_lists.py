@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import socket
 import threading
 import time
@@ -13,6 +15,7 @@ from datetime import timedelta
 import pytest
 
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import VmimagesError
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.lists import refresh
 
 from .conftest import IMAGE, IMAGE_2, LIST, OTHER_LIST, World
 
@@ -266,3 +269,83 @@ def test_a_silent_server_delays_no_other_list(world: World) -> None:
         connection.close()
         refreshing.join(30)
     assert [row[2] for row in world.rows()["versions"]] == ["1", "1", "2"]
+
+
+def test_a_catalogue_from_a_backup_asks_for_what_it_does_not_know(world: World) -> None:
+    """The validators belong to the message that they came with, not to the list."""
+    world.publish("1", [world.image()])
+    world.subscribe()
+    backup = {path: path.read_bytes() for path in world.state.iterdir() if path.is_file()}
+    world.publish("2", [])
+    os.utime(world.web / LIST, (1, 1))
+    world.refresh()
+    polls = _polls(world)
+    assert polls[0]["etag"]
+    for path in world.state.iterdir():
+        if path.is_file():
+            path.unlink()
+    for path, octets in backup.items():
+        path.write_bytes(octets)
+    with world.open() as catalogue:
+        columns = polls[0].keys()
+        marks = ", ".join("?" for _column in columns)
+        catalogue.note(f"INSERT OR REPLACE INTO polls ({', '.join(columns)}) VALUES ({marks})", *tuple(polls[0]))
+    assert world.refresh().data["lists"][0]["version"] == "2"
+
+
+def _polls(world: World) -> list[t.Any]:
+    with world.open() as catalogue:
+        return catalogue.rows("SELECT * FROM polls")
+
+
+def test_a_subscription_and_its_message_are_one_commit(world: World) -> None:
+    world.publish("1", [world.image()])
+    world.subscribe()
+    events = [json.loads(line)["event"] for line in (world.state / "journal.jsonl").read_text().splitlines()]
+    assert events == ["subscribed", "accepted"]
+
+
+def test_a_defect_with_one_list_leaves_the_others_attended(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    for identifier in (LIST, OTHER_LIST):
+        world.publish("1", [], identifier=identifier)
+        world.subscribe(identifier)
+        world.publish("2", [], identifier=identifier)
+    judge = refresh.fetch_offer
+
+    def defective(subscription: t.Any, *arguments: t.Any, **options: t.Any) -> t.Any:
+        if subscription.identifier == LIST:
+            raise RuntimeError("out of luck")
+        return judge(subscription, *arguments, **options)
+
+    monkeypatch.setattr(refresh, "fetch_offer", defective)
+    reports = {item["identifier"]: item for item in world.refresh().data["lists"]}
+    assert reports[LIST]["error"]["code"] == "internal_error"
+    assert reports[OTHER_LIST]["version"] == "2"
+
+
+def test_other_octets_are_told_and_under_the_same_version_warned_of(world: World) -> None:
+    world.publish("1", [world.image(), world.image(IMAGE_2)])
+    world.subscribe()
+    world.publish("2", [world.image(), world.image(IMAGE_2, version="2")])
+    outcome = world.refresh()
+    assert outcome.data["lists"][0]["changed_images"] == [IMAGE, IMAGE_2]
+    assert [IMAGE in warning for warning in outcome.warnings] == [True]
+
+
+def test_garbage_of_ever_another_kind_does_not_fill_the_journal(world: World) -> None:
+    world.publish("1", [])
+    world.subscribe()
+    for number in range(5):
+        world.serve(f"<html>{number}</html>\n".encode())
+        world.refresh()
+    assert (world.state / "journal.jsonl").read_bytes().count(b'"event":"refused"') == 1
+    world.now += timedelta(days=1)
+    world.refresh()
+    assert (world.state / "journal.jsonl").read_bytes().count(b'"event":"refused"') == 2
+
+
+def test_a_password_in_an_address_is_refused_and_not_shown(world: World) -> None:
+    with pytest.raises(VmimagesError) as found:
+        world.wanted(LIST, uri="https://sam:hunter2@example.org/list")
+    assert found.value.code == "subscription_invalid"
+    assert "hunter2" not in str(found.value)

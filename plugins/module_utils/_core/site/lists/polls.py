@@ -1,0 +1,69 @@
+# Copyright: the hepix.vmimages contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Notes of this host on what the lists' servers answered last; no journal line speaks of them."""
+
+from __future__ import annotations
+
+import typing as t
+from datetime import datetime
+
+from ...times import from_text, to_text
+from ...transfer.fetch import Validators
+
+if t.TYPE_CHECKING:
+    from ...errors import VmimagesError
+    from ..store.catalogue import Catalogue
+    from .offer import Accepted, Offer
+
+
+def note_poll(catalogue: Catalogue, name: str, uri: str, offer: Offer, error: VmimagesError | None) -> None:
+    """Note what the server answered: after a success its validators, after a failure none, to be told everything."""
+    now = to_text(catalogue.now())
+    if error is not None:
+        catalogue.note(
+            "INSERT INTO polls VALUES (?, NULL, NULL, NULL, NULL, ?, ?, ?) ON CONFLICT (list_id) DO UPDATE SET "
+            "etag = NULL, last_modified = NULL, checked = excluded.checked, code = excluded.code, "
+            "detail = excluded.detail",
+            name,
+            now,
+            error.code,
+            error.detail,
+        )
+    elif offer.status == "unchanged":
+        catalogue.note("UPDATE polls SET refreshed = ?, checked = ? WHERE list_id = ?", now, now, name)
+    else:
+        validators = offer.validators or Validators(etag=None, last_modified=None)
+        catalogue.note(
+            "INSERT OR REPLACE INTO polls VALUES (?, ?, ?, ?, ?, ?, NULL, NULL)",
+            name,
+            now,
+            validators.etag,
+            validators.last_modified,
+            _basis(catalogue, name, uri),
+            now,
+        )
+
+
+def last_refreshed(catalogue: Catalogue, name: str) -> datetime | None:
+    """When a list was last fetched, or confirmed by its server, with success."""
+    row = catalogue.row("SELECT refreshed FROM polls WHERE list_id = ?", name)
+    return from_text(row["refreshed"]) if row and row["refreshed"] else None
+
+
+def validators_for(catalogue: Catalogue, name: str, uri: str, last: Accepted | None) -> Validators | None:
+    """What the server may answer "unchanged" to; None, to be told everything.
+
+    They count for the message and the address that they were given with: a catalogue that was restored from a backup,
+    or a subscription that has moved, asks for everything. So does one that waits for another message.
+    """
+    row = catalogue.row("SELECT etag, last_modified, basis FROM polls WHERE list_id = ?", name)
+    if row is None or not (row["etag"] or row["last_modified"]) or row["basis"] != _basis(catalogue, name, uri):
+        return None
+    if last is not None and (not last.stands or last.rebaseline is not None):
+        return None
+    return Validators(etag=row["etag"], last_modified=row["last_modified"])
+
+
+def _basis(catalogue: Catalogue, name: str, uri: str) -> str:
+    row = catalogue.row("SELECT message_sha256 FROM versions WHERE list_id = ? ORDER BY sequence DESC", name)
+    return f"{row['message_sha256'] if row else ''} {uri}"
