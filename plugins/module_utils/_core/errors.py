@@ -98,6 +98,7 @@ REMEDIES: t.Final[t.Mapping[str, str]] = {
     "state_busy": "Another writer holds the state directory; try again when it has finished.",
     "cache_split": "Put downloading, current and expired on one file system: mount it at the cache directory itself.",
     "journal_damaged": "Restore the journal from a backup; a line of it was changed or lost.",
+    "index_damaged": "Run `vmimages rebuild`: the index is made anew from the journal, and nothing is lost.",
     "archive_damaged": "Restore the message archive from a backup; a stored message was changed or lost.",
     "unknown_list": "Use the identifier of a subscribed list; `vmimages status` shows them.",
     "unknown_image": "Use the UUID or the tag of an image in a subscribed list; `vmimages status` shows them.",

@@ -7,7 +7,7 @@ from __future__ import annotations
 import typing as t
 from datetime import timedelta
 
-from ..errors import REMEDIES, SiteError
+from ..errors import REMEDIES, VmimagesError
 from ..site import queries
 from ..site.judgement import snapshot
 from ..site.store import preload
@@ -18,6 +18,9 @@ from .output import emit, emit_json, printable
 
 if t.TYPE_CHECKING:
     import argparse
+
+#: What keeps a reader from the catalogue while the snapshot may be good.
+UNUSABLE: t.Final = frozenset({"state_owner", "state_busy", "disk_full", "not_writable", "index_damaged"})
 
 
 def verdict(options: argparse.Namespace) -> int:
@@ -36,12 +39,15 @@ def verdict(options: argparse.Namespace) -> int:
 
 
 def _live(options: argparse.Namespace) -> dict[str, t.Any] | None:
-    """The verdict of this moment, for those who may open the catalogue: its owner and root."""
+    """The verdict of this moment, for those who can open the catalogue: its owner and root, where it can be opened.
+
+    A full or read-only file system, or a long writer, leaves the snapshot, which says itself whether it is too old.
+    """
     try:
         with Catalogue.open(options.state_dir, index_path=options.index, load=preload.judging) as catalogue:
             return queries.judge(catalogue, options.name)
-    except SiteError as error:
-        if error.code not in ("state_owner", "not_writable"):
+    except VmimagesError as error:
+        if error.code not in UNUSABLE:
             raise
     return None
 

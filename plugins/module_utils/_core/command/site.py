@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import typing as t
 
-from ..errors import SiteError
+from ..errors import VmimagesError
 from ..site.store.catalogue import Catalogue
 from .events import announce, emit_event_failures
 from .output import emit, emit_failures, emit_json, emit_warnings, table
@@ -140,12 +140,13 @@ def _status(options: argparse.Namespace) -> tuple[list[dict[str, t.Any]], list[d
     from ..site import queries
     from ..site.judgement import snapshot
     from ..site.store.state import StateDirectory
+    from .gate import UNUSABLE
 
     try:
         with _open(options) as catalogue:
             return queries.lists(catalogue), queries.images(catalogue)
-    except SiteError as error:
-        if error.code != "state_owner":
+    except VmimagesError as error:
+        if error.code not in UNUSABLE:
             raise
     document = snapshot.load(StateDirectory.at(options.state_dir, index=options.index))
     lists = [{"identifier": name, **item} for name, item in document["lists"].items()]

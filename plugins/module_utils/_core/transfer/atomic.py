@@ -8,6 +8,7 @@ import contextlib
 import errno
 import os
 import secrets
+import stat
 import typing as t
 from pathlib import Path
 
@@ -98,17 +99,42 @@ def sweep(directory: StrPath) -> None:
             leftover.unlink(missing_ok=True)
 
 
+def make_directory(path: StrPath, mode: int = 0o755) -> None:
+    """Make the directory `path` and those above it, durably and with exactly `mode`, where they are missing.
+
+    A directory that is there stays as it is. Raises `TransferError` (``disk_full``, ``not_writable``).
+    """
+    directory = Path(path)
+    with storage_errors(directory):
+        if directory.is_dir():
+            return
+    if directory.parent != directory:
+        make_directory(directory.parent, mode)
+    with storage_errors(directory):
+        try:
+            directory.mkdir(mode)
+        except FileExistsError:
+            if directory.is_dir():
+                return
+            raise
+        directory.chmod(directory.stat().st_mode & stat.S_ISGID | mode)
+    fsync_directory(directory)
+    fsync_directory(directory.parent)
+
+
 def write_atomic(path: StrPath, octets: bytes, mode: int = 0o644) -> None:
     """Make `path` a file of exactly `octets`, durably: a reader sees the old file or the new one, never a part.
 
-    `mode` is subject to the umask. A symbolic link at `path` is replaced, not followed. Raises `TransferError`
-    (``disk_full``, ``not_writable``, ``not_found``); the old file is then untouched and nothing is left beside it.
+    The file has exactly `mode`, whatever the umask. A symbolic link at `path` is replaced, not followed. Raises
+    `TransferError` (``disk_full``, ``not_writable``, ``not_found``); the old file is then untouched and nothing is left
+    beside it.
     """
     temporary = temporary_sibling(path)
     with storage_errors(path):
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
         try:
             try:
+                os.fchmod(fd, mode)
                 write_all(fd, octets)
                 os.fsync(fd)
             finally:

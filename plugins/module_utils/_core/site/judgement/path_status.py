@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import sqlite3
 import threading
 import typing as t
 from datetime import datetime
@@ -153,7 +152,7 @@ class Judge:
             return
         record = {"good_until": to_text(status.good_until), "judged": to_text(now), "crls": status.crls}
         # On a full disk a judgement is as good as ever, and made again next time.
-        with contextlib.suppress(sqlite3.OperationalError):
+        with contextlib.suppress(VmimagesError):
             self._catalogue.note(
                 "INSERT OR REPLACE INTO paths VALUES (?, ?, ?)", list_id, basis, json.dumps(record, sort_keys=True)
             )

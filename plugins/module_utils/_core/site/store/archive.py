@@ -9,19 +9,19 @@ import os
 from pathlib import Path
 
 from ...errors import SiteError
-from ...transfer.atomic import fsync_directory, sweep, write_atomic
+from ...transfer.atomic import make_directory, sweep, write_atomic
 
 
 def store(messages: Path, identifier: str, sequence: int, octets: bytes) -> tuple[str, str]:
     """Write a message, forced to disk, and return its name below `messages` and its SHA-256.
 
+    TransferError ``disk_full``, ``not_writable``.
+
     `sequence` is that of the journal line about to be written: a message that no line names was never accepted.
     """
     digest = hashlib.sha256(octets).hexdigest()
     folder = messages / identifier
-    if not folder.is_dir():
-        folder.mkdir(mode=0o755)
-        fsync_directory(messages)
+    make_directory(folder)
     name = f"{identifier}/{sequence:09d}-{digest}.smime"
     sweep(folder)
     write_atomic(messages / name, octets, mode=0o644)

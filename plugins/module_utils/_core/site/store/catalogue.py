@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from ...errors import SiteError
 from ...times import utc_now
 from . import archive, index, journal, preload, replay
 from .state import StateDirectory, as_owner, locked, user_name
@@ -52,7 +53,8 @@ class Catalogue:
         of its own that is gone at the end, so that a plan can be told and nothing is left. `warn` hears of what did not
         work beside the change itself. `load` imports what will be needed before root becomes the owner; a gate has
         `preload.judging` for it. Refuses with ``state_missing`` (unless `create`), ``state_owner``, ``state_newer``,
-        ``journal_damaged``.
+        ``journal_damaged``, ``not_readable``, and ``disk_full``, ``not_writable`` or ``state_busy`` where the index
+        cannot be used.
         """
         state = StateDirectory.at(path, index=index_path)
         acting = actor or user_name()
@@ -61,9 +63,10 @@ class Catalogue:
                 state = StateDirectory.at(stack.enter_context(tempfile.TemporaryDirectory(prefix="vmimages-")))
             stack.enter_context(as_owner(state.path, load=load))
             state.prepare(create=create)
+            stack.enter_context(index.faults(state.index))
             catalogue = cls(state, index.connect(state.index), clock, acting, warn)
             try:
-                catalogue.catch_up()
+                catalogue._begin()
                 yield catalogue
             finally:
                 catalogue.connection.close()
@@ -78,20 +81,24 @@ class Catalogue:
 
     def rows(self, statement: str, *values: t.Any) -> list[sqlite3.Row]:
         """The rows of one query."""
-        return self.connection.execute(statement, values).fetchall()
+        with index.faults(self.state.index):
+            return self.connection.execute(statement, values).fetchall()
 
     def row(self, statement: str, *values: t.Any) -> sqlite3.Row | None:
         """The first row of one query, if there is one."""
-        found: sqlite3.Row | None = self.connection.execute(statement, values).fetchone()
+        with index.faults(self.state.index):
+            found: sqlite3.Row | None = self.connection.execute(statement, values).fetchone()
         return found
 
     def note(self, statement: str, *values: t.Any) -> None:
         """Write to this host's own tables (`polls`, `paths`), which no journal line speaks of."""
-        self.connection.execute(statement, values)
+        with index.faults(self.state.index):
+            self.connection.execute(statement, values)
 
     def head(self) -> journal.Head:
         """The last journal line that the index has taken in."""
-        return index.head(self.connection)
+        with index.faults(self.state.index):
+            return index.head(self.connection)
 
     def catch_up(self) -> None:
         """Take in the journal lines that others wrote; rebuild an index that is ahead of, or beside, its journal."""
@@ -99,12 +106,38 @@ class Catalogue:
             self.rebuild()
             return
         if self._behind():
-            with index.immediate(self.connection):
+            with index.faults(self.state.index), index.immediate(self.connection):
                 self._replay()
 
     def rebuild(self) -> None:
-        """Make the index anew from the journal and the archived messages; the notes of this host are kept."""
-        with index.immediate(self.connection):
+        """Make the index anew from the journal and the archived messages.
+
+        The notes of this host are kept, unless the index is damaged: then it is thrown away first.
+        """
+        try:
+            self._rebuild()
+        except SiteError as error:
+            if error.code != "index_damaged":
+                raise
+            self._discard_index()
+            self._rebuild()
+
+    def _begin(self) -> None:
+        try:
+            self.catch_up()
+        except SiteError as error:
+            if error.code != "index_damaged":
+                raise
+            self._discard_index()
+            self.catch_up()
+
+    def _discard_index(self) -> None:
+        self.connection.close()
+        index.discard(self.state.index)
+        self.connection = index.connect(self.state.index)
+
+    def _rebuild(self) -> None:
+        with index.faults(self.state.index), index.immediate(self.connection):
             for table in index.DERIVED:
                 self.connection.execute(f"DELETE FROM {table}")
             index.set_head(self.connection, journal.Head())

@@ -10,14 +10,21 @@ which a rebuild may lose. A schema change raises `SCHEMA`; an older index is reb
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import typing as t
 from pathlib import Path
 
 from ...errors import SiteError
+from ...transfer.atomic import storage_errors
 from .journal import Head
 
 SCHEMA: t.Final = 3
+
+#: Seconds to wait for another process that writes to the index.
+PATIENCE = 30.0
+#: Octets that SQLite needs beside a database for its shared memory and the beginning of its log.
+_ROOM: t.Final = 128 * 1024
 
 _TABLES: t.Final = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -70,28 +77,96 @@ DERIVED: t.Final = ("lists", "versions", "rebaselines", "images", "owners", "dec
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Open the index, made empty when it is missing, older or damaged; ``state_newer`` when the code is older."""
+    """Open the index, made empty when it is missing, older or damaged; ``state_newer`` when the code is older.
+
+    Only what cannot be read as a database is thrown away: an index that is locked, or that a full or read-only file
+    system does not let us open, is refused (see `faults`).
+    """
+    with faults(path):
+        try:
+            return _connect(path)
+        except sqlite3.DatabaseError as error:
+            if not _is_damage(error):
+                raise
+        discard(path)
+        return _connect(path)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
     connection = _open(path)
     try:
         stamp = _stamp(connection)
-    except sqlite3.DatabaseError:
+        if stamp > SCHEMA:
+            raise SiteError("state_newer", f"The index {path} has schema {stamp}, this version knows {SCHEMA}.")
+        if 0 < stamp < SCHEMA:
+            connection.close()
+            discard(path)
+            connection, stamp = _open(path), 0
+        if stamp == 0:
+            _create(connection, path)
+    except BaseException:
         connection.close()
-        discard(path)
-        connection, stamp = _open(path), 0
-    if stamp > SCHEMA:
-        connection.close()
-        raise SiteError("state_newer", f"The index {path} has schema {stamp}, this version knows {SCHEMA}.")
-    if 0 < stamp < SCHEMA:
-        connection.close()
-        discard(path)
-        connection, stamp = _open(path), 0
-    if stamp == 0:
-        with immediate(connection):
-            if _stamp(connection) == 0:
-                for statement in _TABLES.split(";"):
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA user_version = {SCHEMA}")
+        raise
     return connection
+
+
+def _create(connection: sqlite3.Connection, path: Path) -> None:
+    # Where the file system does not allow it, the index is good without.
+    with contextlib.suppress(sqlite3.OperationalError):
+        connection.execute("PRAGMA journal_mode = WAL")
+    with immediate(connection):
+        if _stamp(connection) == 0:
+            for statement in _TABLES.split(";"):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {SCHEMA}")
+    with storage_errors(path):
+        path.chmod(0o644)
+
+
+@contextlib.contextmanager
+def faults(path: Path) -> t.Iterator[None]:
+    """Turn what SQLite cannot do with the index at `path` into a refusal; a mistake of ours stays as it is.
+
+    Codes: ``disk_full``, ``not_writable``, ``state_busy``, ``index_damaged``.
+    """
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        refusal = _refusal(error, path)
+        if refusal is None:
+            raise
+        raise refusal from error
+
+
+def _refusal(error: sqlite3.DatabaseError, path: Path) -> SiteError | None:
+    # Python 3.9 and 3.10 give SQLite's error code in no other way than by its words.
+    text = str(error)
+    if _is_damage(error):
+        return SiteError("index_damaged", f"The index {path} is damaged: {text}.", path=str(path))
+    if not isinstance(error, sqlite3.OperationalError):
+        return None
+    if "locked" in text:
+        return SiteError("state_busy", f"The index {path} is held by another process.", path=str(path))
+    if "full" in text or (("unable to open" in text or "I/O" in text) and _is_full(path.parent)):
+        return SiteError("disk_full", f"The file system of the index {path} is full.", path=str(path))
+    if any(words in text for words in ("unable to open", "I/O", "readonly")):
+        return SiteError("not_writable", f"The index {path} cannot be used: {text}.", path=str(path))
+    return None
+
+
+def _is_damage(error: sqlite3.DatabaseError) -> bool:
+    return type(error) is sqlite3.DatabaseError and any(
+        words in str(error) for words in ("not a database", "malformed")
+    )
+
+
+def _is_full(directory: Path) -> bool:
+    """Whether there is no room for SQLite's own files; it tells some of these errors from others by no word."""
+    try:
+        found = os.statvfs(directory)
+    except OSError:
+        return False
+    return found.f_bavail * found.f_frsize < _ROOM or (found.f_files > 0 and found.f_favail == 0)
 
 
 def discard(path: Path) -> None:
@@ -107,10 +182,12 @@ def immediate(connection: sqlite3.Connection) -> t.Iterator[None]:
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
+        connection.execute("COMMIT")
     except BaseException:
-        connection.execute("ROLLBACK")
+        # SQLite itself has rolled back where the disk is full; the first error is the one to tell.
+        with contextlib.suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
         raise
-    connection.execute("COMMIT")
 
 
 def head(connection: sqlite3.Connection) -> Head:
@@ -131,14 +208,9 @@ def set_head(connection: sqlite3.Connection, value: Head) -> None:
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    try:
-        connection = sqlite3.connect(path, timeout=30.0, isolation_level=None, check_same_thread=False)
-        connection.row_factory = sqlite3.Row
-        with contextlib.suppress(sqlite3.DatabaseError):
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
-    except sqlite3.OperationalError as error:
-        raise SiteError("not_writable", f"The index {path} cannot be opened: {error}.", path=str(path)) from error
+    connection = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
+    connection.row_factory = sqlite3.Row
+    connection.execute("PRAGMA synchronous = NORMAL")
     return connection
 
 

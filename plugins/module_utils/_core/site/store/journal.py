@@ -104,6 +104,8 @@ def append(
     with storage_errors(path):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         try:
+            if new:
+                os.fchmod(descriptor, 0o644)
             _write(descriptor, octets, head.end)
         except OSError:
             os.ftruncate(descriptor, head.end)

@@ -50,7 +50,6 @@ _LATE_TRANSFER = (
     "ssl",
     "urllib3.connection",
     "urllib3.connectionpool",
-    "urllib3.contrib.socks",
     "urllib3.poolmanager",
     "urllib3.response",
     "urllib3.util.ssl_match_hostname",

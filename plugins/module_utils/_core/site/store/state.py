@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import SiteError
+from ...transfer.atomic import make_directory, storage_errors
 
 LOCK_PATIENCE = 60.0
 _POLL = 0.05
@@ -28,9 +29,9 @@ class StateDirectory:
 
     @classmethod
     def at(cls, path: str | Path, *, index: str | Path | None = None) -> StateDirectory:
-        """The state directory at `path`; nothing is read or made."""
-        root = Path(path)
-        return cls(path=root, index=Path(index) if index else root / "catalogue.sqlite")
+        """The state directory at `path`; nothing is read or made. Paths are absolute: others are told of them."""
+        root = Path(path).absolute()
+        return cls(path=root, index=Path(index).absolute() if index else root / "catalogue.sqlite")
 
     @property
     def messages(self) -> Path:
@@ -67,20 +68,16 @@ class StateDirectory:
         return _stat(self.journal) is not None
 
     def prepare(self, *, create: bool) -> None:
-        """Make the directories (`create`), or refuse with ``state_missing`` when there is no state here."""
+        """Make the directories (`create`), or refuse with ``state_missing`` when there is no state here.
+
+        They are open to readers whatever the umask: there is no secret in them, and a gate may be anybody.
+        """
         if not create:
             if not self.exists():
                 raise SiteError("state_missing", f"There is no site state at {self.path}.", path=str(self.path))
             return
-        try:
-            for directory in (self.path, self.messages, self.downloading, self.current, self.expired):
-                directory.mkdir(mode=0o755, parents=True, exist_ok=True)
-        except OSError as error:
-            raise SiteError(
-                "not_writable",
-                f"The state directory {self.path} cannot be made: {error.strerror}.",
-                path=str(self.path),
-            ) from error
+        for directory in (self.path, self.messages, self.downloading, self.current, self.expired):
+            make_directory(directory)
 
 
 @contextlib.contextmanager
@@ -135,8 +132,12 @@ def _stat(path: Path) -> os.stat_result | None:
 
 @contextlib.contextmanager
 def locked(path: Path, *, patience: float = LOCK_PATIENCE) -> t.Iterator[None]:
-    """Hold the lock file at `path`; ``state_busy`` when another process keeps it for more than `patience` seconds."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    """Hold the lock file at `path`; ``state_busy`` when another process keeps it for more than `patience` seconds.
+
+    Where it cannot be opened for writing: TransferError ``not_writable``, ``disk_full``, ``not_found``.
+    """
+    with storage_errors(path):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     try:
         deadline = time.monotonic() + patience
         while True:

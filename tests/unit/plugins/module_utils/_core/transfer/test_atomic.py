@@ -11,9 +11,10 @@ import threading
 
 import pytest
 
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import TransferError
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import TransferError, VmimagesError
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.transfer.atomic import (
     fsync_directory,
+    make_directory,
     replace,
     storage_error,
     storage_errors,
@@ -57,15 +58,30 @@ def test_a_file_is_written_and_replaced(tmp_path: pathlib.Path) -> None:
     assert [each.name for each in tmp_path.iterdir()] == ["file"]
 
 
-def test_the_mode_is_the_one_asked_for_less_the_umask(tmp_path: pathlib.Path) -> None:
-    before = os.umask(0o027)
+@pytest.mark.parametrize("umask", [0o000, 0o027, 0o077])
+def test_the_mode_is_the_one_asked_for_whatever_the_umask(tmp_path: pathlib.Path, umask: int) -> None:
+    before = os.umask(umask)
     try:
         write_atomic(tmp_path / "open", b"")
         write_atomic(tmp_path / "secret", b"", 0o600)
+        make_directory(tmp_path / "one" / "two")
     finally:
         os.umask(before)
-    assert (tmp_path / "open").stat().st_mode & 0o777 == 0o640
+    assert (tmp_path / "open").stat().st_mode & 0o777 == 0o644
     assert (tmp_path / "secret").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "one").stat().st_mode & 0o777 == 0o755
+    assert (tmp_path / "one" / "two").stat().st_mode & 0o777 == 0o755
+
+
+def test_a_directory_that_is_there_stays_as_it_is(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "one").mkdir(mode=0o700)
+    make_directory(tmp_path / "one")
+    make_directory(tmp_path / "one" / "two")
+    assert (tmp_path / "one").stat().st_mode & 0o777 == 0o700
+    (tmp_path / "file").touch()
+    with pytest.raises(VmimagesError) as found:
+        make_directory(tmp_path / "file" / "two")
+    assert found.value.code == "not_writable"
 
 
 def test_a_symbolic_link_is_replaced_not_followed(tmp_path: pathlib.Path) -> None:
