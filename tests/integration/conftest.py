@@ -43,7 +43,7 @@ def ansible_environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, s
     }
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def run_playbook(ansible_environment: dict[str, str]) -> RunPlaybook:
     """Run a playbook and return what came out of it, whatever its exit status."""
 
