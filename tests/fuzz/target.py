@@ -37,7 +37,7 @@ class Target:
     def __init__(self, directory: pathlib.Path) -> None:
         config: dict[str, t.Any] = json.loads((CORPUS / "config.json").read_text(encoding="utf-8"))
         self._identifier: str = config["identifier"]
-        self._endorsers = [(dn, ca) for dn, ca in config["authorised_endorsers"]]
+        self._endorsers = [(pair[0], pair[1]) for pair in config["authorised_endorsers"]]
         self._anchors = _load_anchors(directory / "anchors")
         self.seeds = {path.stem: path.read_bytes() for path in sorted(MESSAGES.glob("*.eml"))}
         #: (content, signer's certificate) of every message of the corpus that is accepted

@@ -56,7 +56,7 @@ def _invalid(detail: str) -> TrustError:
 
 def _check_depth(octets: bytes) -> None:
     brackets = _STRING.sub(b"", octets).translate(_ONE_KIND, _NO_BRACKETS)
-    for _ in range(MAX_DEPTH):  # what is left after each round stood one level higher
+    for _turn in range(MAX_DEPTH):  # what is left after each round stood one level higher
         if not brackets:
             return
         brackets = brackets.replace(b"[]", b"")

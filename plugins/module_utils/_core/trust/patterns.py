@@ -101,7 +101,7 @@ class Pattern:
             self._states[jump] = ("jump", len(self._states))
 
     def _emit_repeat(self, node: _Node, least: int, most: int | None) -> None:
-        for _ in range(least):
+        for _turn in range(least):
             self._add("jump", len(self._states) + 1)  # one state more: repeating nothing has an end, too
             self._emit(node)
         if most is None:
@@ -111,7 +111,7 @@ class Pattern:
             self._states[split] = ("split", split + 1, len(self._states))
             return
         splits = []
-        for _ in range(most - least):
+        for _turn in range(most - least):
             splits.append(self._add("split"))
             self._emit(node)
         for split in splits:

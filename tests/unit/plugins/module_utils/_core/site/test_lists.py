@@ -15,7 +15,7 @@ from datetime import timedelta
 import pytest
 
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import VmimagesError
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.lists import refresh
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.lists import offer, refresh
 
 from .conftest import IMAGE, IMAGE_2, LIST, OTHER_LIST, World
 
@@ -310,7 +310,7 @@ def test_a_defect_with_one_list_leaves_the_others_attended(world: World, monkeyp
         world.publish("1", [], identifier=identifier)
         world.subscribe(identifier)
         world.publish("2", [], identifier=identifier)
-    judge = refresh.fetch_offer
+    judge = offer.fetch_offer
 
     def defective(subscription: t.Any, *arguments: t.Any, **options: t.Any) -> t.Any:
         if subscription.identifier == LIST:

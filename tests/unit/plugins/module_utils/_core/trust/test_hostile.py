@@ -145,7 +145,7 @@ def test_certificates_that_lead_in_circles(corpus: t.Any, chain: t.Any) -> None:
         builder = builder.add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
         return builder.add_extension(identifier, critical=False).sign(key, hashes.SHA256())
 
-    circle = [issue("A", name("B")) for _ in range(30)] + [issue("B", name("A")) for _ in range(30)]
+    circle = [issue("A", name("B")) for _turn in range(30)] + [issue("B", name("A")) for _turn in range(30)]
     circle.append(issue("B", chain.root.certificate.subject))
     message = smime.sign_message(b"{}\n", certificate=issue("Owen", name("A"), ca=False), key=key, chain=circle)
     assert ends_soon(lambda: chain.verify(message)) == "no_valid_path"

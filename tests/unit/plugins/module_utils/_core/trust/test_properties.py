@@ -95,7 +95,7 @@ def test_the_budget_counts_every_element(tree: Tree) -> None:
 def test_segments_are_put_together(segments: list[bytes], depth: int, indefinite: bool) -> None:
     length = "indefinite" if indefinite else "short"
     tree: Tree = (0x24, length, [(0x04, "short", segment) for segment in segments])
-    for _ in range(depth):
+    for _turn in range(depth):
         tree = (0x24, length, [(0x04, "short", b"<"), tree, (0x04, 1, b">")])
     reader = ber.Reader(encoded(tree))
     assert reader.octet_string(reader.only(0x24)) == b"<" * depth + b"".join(segments) + b">" * depth
@@ -161,7 +161,7 @@ def test_nothing_recurses(depth: int, indefinite: bool) -> None:
         octets = b"\x24\x80" * depth + octets + b"\0\0" * depth
     else:
         heads, length = [], len(octets)
-        for _ in range(depth):
+        for _turn in range(depth):
             heads.append(b"\x24\x84" + length.to_bytes(4, "big"))
             length += 6
         octets = b"".join(reversed(heads)) + octets

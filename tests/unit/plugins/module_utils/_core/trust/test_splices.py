@@ -265,7 +265,7 @@ def test_any_element_in_any_place(bench: Bench) -> None:
     """Elements of one message's CMS at places of another's, at random but the same in every run."""
     dice = random.Random("grafts")
     accepted = 0
-    for _ in range(2500):
+    for _turn in range(2500):
         one, two = dice.choice(bench.all), dice.choice(bench.all)
         changed = one.cms
         for _times in range(dice.choice((1, 1, 2, 3))):
