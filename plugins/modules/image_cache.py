@@ -30,6 +30,7 @@ attributes:
     details:
       - In check mode nothing is downloaded, so that a failing download is not foreseen. With O(refresh=true) the
         servers are asked, and the plan for the files is that for the lists accepted so far.
+      - Files that the module would read are read in check mode as well, so that a damaged one is foreseen.
   diff_mode:
     support: full
     details:
@@ -65,7 +66,7 @@ options:
   purge_expired:
     description:
       - Delete files that have been in C(cache/expired) for longer than this, as a number and a unit (V(s), V(m), V(h),
-        V(d) or V(w)). When left out, they are kept.
+        V(d) or V(w)). When left out, they are kept. With O(lists) or O(images) only their files are deleted.
     type: str
   max_parallel:
     description:
@@ -149,7 +150,9 @@ lists:
       type: dict
       returned: when the status is V(refused) or V(failed)
 downloaded:
-  description: The images that were downloaded. Empty in check mode, as are the lists below; see RV(actions) there.
+  description:
+    - The images that were downloaded. Empty in check mode, as are the lists below except RV(failures); see RV(actions)
+      there.
   type: list
   elements: dict
   returned: success or failure

@@ -367,7 +367,7 @@ def test_a_file_that_another_list_still_endorses_outlives_its_first_list(world: 
         subscribe.unsubscribe(catalogue, identifier=LIST)
     world.publish("1", [image], identifier=OTHER_LIST)
     world.subscribe(OTHER_LIST, new_images="cache")
-    for _ in range(2):
+    for _turn in range(2):
         assert not world.sync().changed
         assert world.verdict()["allowed"]
 
@@ -380,6 +380,16 @@ def test_a_version_that_one_list_has_left_behind_stays_for_the_list_that_has_not
     world.refresh()
     assert not world.sync(lists=[OTHER_LIST]).changed
     assert world.verdict()["allowed"]
+
+
+def test_a_list_that_names_the_image_of_another_does_not_fetch_it_for_that_list(world: World) -> None:
+    image = world.image()
+    world.publish("1", [image])
+    world.subscribe(new_images="cache")
+    world.publish("1", [image], identifier=OTHER_LIST)
+    world.subscribe(OTHER_LIST, new_images="cache")
+    assert _done(_same_in_check_mode(world, lists=[OTHER_LIST])) == []
+    assert _done(_same_in_check_mode(world, lists=[LIST])) == ["download"]
 
 
 def test_a_file_that_no_list_wants_any_more_goes_and_comes_back_once(world: World) -> None:
@@ -626,4 +636,20 @@ def test_a_revocation_during_a_long_run_is_heeded(world: World) -> None:
     revoked: list[bool] = []
     outcome = world.sync(max_parallel=1, progress=revoke)
     assert {item["code"] for item in outcome.data["unwanted"]} == {"revoked"}
+    assert world.files("current") == []
+
+
+def test_the_end_of_a_subscription_during_a_long_run_is_heeded(world: World) -> None:
+    world.publish("1", [world.image(), world.image(IMAGE_2)])
+    world.subscribe(new_images="cache")
+
+    def unsubscribe(_name: str, _done: int, _total: int) -> None:
+        if not ended:
+            ended.append(True)
+            with world.open() as catalogue:
+                subscribe.unsubscribe(catalogue, identifier=LIST)
+
+    ended: list[bool] = []
+    outcome = world.sync(max_parallel=1, progress=unsubscribe)
+    assert [item["code"] for item in outcome.data["unwanted"]] == ["unsubscribed", "unsubscribed"]
     assert world.files("current") == []
