@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import threading
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import TransferError
+from ...imagelist.model import CHECKSUM
 from ...transfer.checksum import digest_file
 from ...transfer.fetch import fetch_file
 from ..judgement.assess import stat_record
@@ -40,14 +42,18 @@ class Verified:
     seconds: float
 
 
-def read(path: Path, *, size: int, sha512: str) -> Verified:
-    """Read a file that is there; TransferError ``checksum_mismatch`` when it is not the endorsed one, or no file."""
+def read(path: Path, row: sqlite3.Row) -> Verified:
+    """Read the file that is there for the image of an index row.
+
+    TransferError ``checksum_mismatch`` when it is not the endorsed one, or no file.
+    """
     started = time.monotonic()
     before = stat_record(path)
     if before is not None and not stat.S_ISREG(os.lstat(path).st_mode):
         raise TransferError("checksum_mismatch", f"{path} is no regular file.", path=str(path))
-    digest = digest_file(path, follow=False)
-    if before is None or stat_record(path) != before or (digest.size, digest.sha512) != (size, sha512):
+    digest = digest_file(path, checksums=_checksums(row), follow=False)
+    endorsed = (row["size"], row["sha512"])
+    if before is None or stat_record(path) != before or (digest.size, digest.sha512) != endorsed:
         raise TransferError("checksum_mismatch", f"{path} does not hold the endorsed octets.", path=str(path))
     return Verified(path, before, 0, time.monotonic() - started)
 
@@ -77,6 +83,7 @@ def download(
         name,
         size=row["size"],
         sha512=row["sha512"],
+        checksums=_checksums(row),
         policy=policy,
         progress=report,
     )
@@ -86,3 +93,10 @@ def download(
             "checksum_mismatch", f"{fetched.path} was changed by somebody else.", path=str(fetched.path)
         )
     return Verified(fetched.path, found, fetched.octets_received, fetched.seconds)
+
+
+def _checksums(row: sqlite3.Row) -> dict[str, str]:
+    """The checksums that the endorser states, sha512 among them: name -> hexadecimal."""
+    metadata = json.loads(row["metadata"])
+    # As in the reader, an empty text states nothing.
+    return {key[len(CHECKSUM) :]: text for key, text in metadata.items() if key.startswith(CHECKSUM) and text}

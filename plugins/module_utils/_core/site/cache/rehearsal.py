@@ -68,7 +68,7 @@ class Rehearsal:
     def _read(self, step: Step, source: Path) -> None:
         moved = source.parent != self._catalogue.state.current
         try:
-            octets.read(source, size=step.row["size"], sha512=step.row["sha512"])
+            octets.read(source, step.row)
         except VmimagesError as error:
             if error.code != "checksum_mismatch":
                 self.run.fail(step, error)

@@ -27,6 +27,7 @@ from .work import Work
 
 if t.TYPE_CHECKING:
     from ..store.catalogue import Catalogue
+    from ..store.journal import Head
 
 _MOVES: t.Final = ("expire", "restore")
 
@@ -66,10 +67,17 @@ def sync(
         return _rehearsed(catalogue, rehearsal.run)
     run, verdicts = Run(), Verdicts(catalogue)
     try:
-        rest = _move(catalogue, planner, run)
+        rest, planned = _move(catalogue, planner, run)
         verdicts.write()
         if rest:
-            _fetch(catalogue, rest, planner, run, verdicts, parallel=max_parallel, progress=progress)
+            moves.require_together(catalogue.state, rest)
+            with locked(_lock(catalogue)):
+                files.clear_downloading(catalogue)
+                catalogue.catch_up()
+                if catalogue.head() != planned:
+                    # Others may have done these very downloads while this run waited for them.
+                    rest, _planned = _move(catalogue, planner, run)
+                Work(catalogue, run, verdicts, parallel=max_parallel, progress=progress).do(rest)
         else:
             _clear_leftovers(catalogue)
         if purge_expired is not None:
@@ -80,8 +88,8 @@ def sync(
     return _told(catalogue, run)
 
 
-def _move(catalogue: Catalogue, planner: _Planner, run: Run) -> list[Step]:
-    """Make the moves that need no octets read; the steps that do."""
+def _move(catalogue: Catalogue, planner: _Planner, run: Run) -> tuple[list[Step], Head]:
+    """Make the moves that need no octets read; the steps that do, and the line of the journal up to which they hold."""
     rest: list[Step] = []
     with catalogue.writing() as writer:
         steps = planner()
@@ -97,28 +105,7 @@ def _move(catalogue: Catalogue, planner: _Planner, run: Run) -> list[Step]:
                 continue
             if instead is not None:
                 rest.append(instead)
-    return rest
-
-
-def _fetch(
-    catalogue: Catalogue,
-    steps: t.Sequence[Step],
-    planner: _Planner,
-    run: Run,
-    verdicts: Verdicts,
-    *,
-    parallel: int,
-    progress: Progress | None,
-) -> None:
-    """Read and download as the one run that does; what changed while it waited for that is planned again."""
-    moves.require_together(catalogue.state, steps)
-    head = catalogue.head()
-    with locked(_lock(catalogue)):
-        files.clear_downloading(catalogue)
-        catalogue.catch_up()
-        if catalogue.head() != head:
-            steps = _move(catalogue, planner, run)
-        Work(catalogue, run, verdicts, parallel=parallel, progress=progress).do(steps)
+        return rest, catalogue.head()
 
 
 def _clear_leftovers(catalogue: Catalogue) -> None:

@@ -75,7 +75,7 @@ class Work:
     def _start(self, pool: ThreadPoolExecutor, step: Step) -> Future[octets.Verified]:
         row = step.row
         if step.source is not None:
-            return pool.submit(octets.read, step.source, size=row["size"], sha512=row["sha512"])
+            return pool.submit(octets.read, step.source, row)
         policy = subscription_of(self._catalogue, row["list_id"]).policy(content=True)
         directory = self._catalogue.state.downloading
         return pool.submit(octets.download, row, directory, step.name, policy, self._progress, self._stopped)

@@ -551,6 +551,7 @@ def test_a_directory_where_an_image_expires_to_gives_way(world: World) -> None:
     assert _names(world, "expired") == [_name(image), f"{_name(image)}.damaged"]
 
 
+@pytest.mark.needs("root", "mount")
 @pytest.mark.parametrize(("place", "tmpfs"), [("current", True), ("downloading", True), ("downloading", False)])
 def test_a_cache_on_several_file_systems_is_refused_before_anything_is_downloaded(
     world: World, place: str, tmpfs: bool
