@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import time
 import typing as t
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from pathlib import Path
 
 from ..errors import TransferError
 from .atomic import StrPath
-from .checksum import BUFFER_SIZE, Progress
+from .checksum import BUFFER_SIZE, NO_CHECKSUMS, Hashes, Progress
 from .partial import PartialFile
 from .policy import Policy, shown
 from .session import Session
@@ -88,6 +87,7 @@ def fetch_file(
     *,
     size: int,
     sha512: str,
+    checksums: t.Mapping[str, str] = NO_CHECKSUMS,
     policy: Policy,
     progress: t.Optional[Progress] = None,
     session: t.Optional[Session] = None,
@@ -99,8 +99,9 @@ def fetch_file(
     replaced. On any error nothing stays under the name. `size` is a hard cap: the octet after it ends the
     transfer. `progress` is called with (octets done, size), at least once a second while octets come; what it raises
     ends the transfer. Content-Encoding is ignored, the octets are taken as they are sent: only the digest
-    decides. Raises `TransferError`: ``size_mismatch checksum_mismatch disk_full not_writable not_found
-    transfer_busy`` and those of `fetch_message`.
+    decides. Of the other stated `checksums` (name -> hexadecimal) those that `checksum.ALGORITHMS` knows have to match
+    as well, the others are passed over. Raises `TransferError`: ``size_mismatch checksum_mismatch disk_full
+    not_writable not_found transfer_busy`` and those of `fetch_message`.
     """
     started = time.monotonic()
     with contextlib.ExitStack() as stack:
@@ -112,21 +113,15 @@ def fetch_file(
             raise _size_mismatch(source, f"has {source.length} octets", size)
         partial.reserve(size)
         watchdog.body(policy.total_timeout, minimum_rate=policy.minimum_rate, window=policy.rate_window)
-        found = _receive(source, partial, size, watchdog, progress)
-        if found != sha512.lower():
-            raise TransferError(
-                "checksum_mismatch",
-                f"{source.uri} has sha512 {found[:16]}..., and {sha512.lower()[:16]}... is expected",
-                uri=source.uri,
-                found=found,
-                expected=sha512.lower(),
-            )
+        hashes = Hashes({**checksums, "sha512": sha512})
+        _receive(source, partial, size, hashes, watchdog, progress)
+        hashes.compare(source.uri, uri=source.uri)
         watchdog.local = True
         status = partial.finish()
         return FetchedFile(
             path=partial.path,
             size=size,
-            sha512=found,
+            sha512=hashes.sha512,
             seconds=time.monotonic() - started,
             octets_received=watchdog.received,
             inode=status.st_ino,
@@ -135,15 +130,19 @@ def fetch_file(
 
 
 def _receive(
-    source: Source, partial: PartialFile, size: int, watchdog: Watchdog, progress: t.Optional[Progress]
-) -> str:
-    """Write the octets of `source` to `partial` and return their sha512, if there are exactly `size` of them."""
-    state = hashlib.sha512()
+    source: Source,
+    partial: PartialFile,
+    size: int,
+    hashes: Hashes,
+    watchdog: Watchdog,
+    progress: t.Optional[Progress],
+) -> None:
+    """Write the octets of `source` to `partial` and hash them, if there are exactly `size` of them."""
     done = 0
 
     def sink(view: memoryview) -> None:
         nonlocal done
-        state.update(view)
+        hashes.update(view)
         partial.write(view)
         done += len(view)
         if progress is not None:
@@ -155,7 +154,6 @@ def _receive(
         raise _size_mismatch(source, "does not end after that", size)
     if received < size:
         raise _size_mismatch(source, f"ended after {received} octets", size)
-    return state.hexdigest()
 
 
 def _read_message(source: Source, cap: int, policy: Policy, watchdog: Watchdog) -> bytes:

@@ -13,6 +13,7 @@ import pytest
 
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import TransferError
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.transfer.checksum import (
+    ALGORITHMS,
     BUFFER_SIZE,
     Digest,
     digest_file,
@@ -81,3 +82,29 @@ def test_a_file_that_grows_meanwhile_has_no_digest(tmp_path: pathlib.Path) -> No
         digest_file(path, progress=grow)
     assert caught.value.code == "not_readable"
     assert "changed while it was read" in caught.value.detail
+
+
+def test_every_stated_checksum_is_compared_and_unknown_ones_are_passed_over(tmp_path: pathlib.Path) -> None:
+    content = random.Random(1).randbytes(BUFFER_SIZE + 7)
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    right = {name: hashlib.new(name, content).hexdigest() for name in ALGORITHMS}
+    assert digest_file(path, checksums={**right, "crc32": "0", "SHA256": "0", "shake_128": "0"}) == digest_file(path)
+    assert digest_file(path, checksums={"sha256": right["sha256"].upper()}) == digest_file(path)
+
+
+@pytest.mark.parametrize("name", sorted(ALGORITHMS))
+def test_one_wrong_checksum_is_enough(tmp_path: pathlib.Path, name: str) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"octets")
+    right = {other: hashlib.new(other, b"octets").hexdigest() for other in ALGORITHMS}
+    wrong = hashlib.new(name, b"others").hexdigest()
+    with pytest.raises(TransferError) as caught:
+        digest_file(path, checksums={**right, name: wrong})
+    assert caught.value.code == "checksum_mismatch"
+    assert f" has {name} " in caught.value.detail
+    assert (caught.value.context["algorithm"], caught.value.context["expected"]) == (name, wrong)
+
+
+def test_the_checksums_that_are_compared_exist_in_every_python() -> None:
+    assert hashlib.algorithms_guaranteed >= ALGORITHMS

@@ -59,6 +59,30 @@ def test_the_file_is_whole_and_described(web: t.Any, folder: pathlib.Path, polic
     assert [path.name for path in folder.iterdir()] == [NAME]
 
 
+def test_the_other_stated_checksums_have_to_match_too(web: t.Any, folder: pathlib.Path, policy: Policy) -> None:
+    web.answers["/file"] = (200, {}, IMAGE)
+    right = {"sha256": hashlib.sha256(IMAGE).hexdigest().upper(), "md5": hashlib.md5(IMAGE).hexdigest(), "crc32": "0"}
+    assert fetch(web.uri(), folder, policy, checksums=right).sha512 == SHA512
+
+
+@pytest.mark.parametrize("name", ["md5", "sha256"])
+def test_a_wrong_checksum_beside_the_right_sha512_leaves_no_file(
+    web: t.Any, folder: pathlib.Path, policy: Policy, name: str
+) -> None:
+    web.answers["/file"] = (200, {}, IMAGE)
+    caught = refusal(web.uri(), folder, policy, checksums={name: hashlib.new(name, b"other").hexdigest()})
+    assert (caught.code, caught.context["algorithm"]) == ("checksum_mismatch", name)
+    assert f" has {name} " in caught.detail
+    assert list(folder.iterdir()) == []
+
+
+def test_where_several_checksums_are_wrong_the_sha512_is_told(web: t.Any, folder: pathlib.Path, policy: Policy) -> None:
+    web.answers["/file"] = (200, {}, IMAGE)
+    wrong = {"md5": "0" * 32, "sha512": SHA512}
+    caught = refusal(web.uri(), folder, policy, sha512="0" * 128, checksums=wrong)
+    assert (caught.code, caught.context["algorithm"]) == ("checksum_mismatch", "sha512")
+
+
 def test_chunked_octets_are_the_same_octets(
     raw: t.Any, read_request: t.Any, folder: pathlib.Path, policy: Policy
 ) -> None:
