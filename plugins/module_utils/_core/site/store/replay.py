@@ -192,7 +192,7 @@ def _file(state: str) -> t.Callable[[sqlite3.Connection, Entry, Loader], None]:
         data = entry.data
         stat = data["stat"]
         # What was moved without proof that it is what was verified counts for nothing until it is read again.
-        kept = state if data.get("verified", True) else "unverified"
+        kept = "unverified" if state == "expired" and data.get("verified") is not True else state
         connection.execute(
             "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
