@@ -297,6 +297,20 @@ def test_what_was_changed_on_the_host_is_mended(tree: Tree) -> None:
     assert not (package / "stale.py").exists()
 
 
+def test_a_link_of_the_user_gives_nothing_away(tree: Tree) -> None:
+    cache, elsewhere = tree.state / "cache", tree.root / "etc/secret"
+    elsewhere.mkdir(mode=0o700)
+    kept = cache.rename(tree.root / "cache")
+    cache.symlink_to(elsewhere)
+    given = json.dumps(tree.variables)
+    done = tree.run_playbook(tree.playbook, "-e", given, ANSIBLE_PIPELINING="true")
+    cache.unlink()
+    kept.rename(cache)
+    assert done.returncode != 0
+    assert (elsewhere.stat().st_uid, elsewhere.stat().st_mode & 0o777) == (0, 0o700)
+    elsewhere.rmdir()
+
+
 def test_taken_away_it_leaves_the_data_unless_told(tree: Tree) -> None:
     with tempfile.TemporaryDirectory(dir=tree.root.parent) as directory:
         copy = Path(directory) / "root"
