@@ -9,6 +9,7 @@
 ``vmimages verify FILE``          verify one signed message, without any state
 ``vmimages rebaseline LIST``      name the content of a list that is accepted next, whatever its version
 ``vmimages events``               tell handlers and endorsers what they have not been told yet
+``vmimages audit``                read the whole journal and all archived messages, and tell what is damaged
 ``vmimages rebuild``              make the index anew from the journal and the archived messages
 
 Exit codes: 0 done, or allowed; 1 refused, or not allowed; 2 wrong usage; 3 some lists, images or handlers failed, the
@@ -77,6 +78,7 @@ def _command(name: str) -> t.Callable[[argparse.Namespace], int]:
         "sync": site.sync,
         "status": site.status,
         "rebaseline": site.rebaseline,
+        "audit": site.audit,
         "rebuild": site.rebuild,
     }[name]
 

@@ -97,7 +97,8 @@ REMEDIES: t.Final[t.Mapping[str, str]] = {
     "state_owner": "Run as the owner of the state directory, or as root.",
     "state_busy": "Another writer holds the state directory; try again when it has finished.",
     "cache_split": "Put downloading, current and expired on one file system: mount it at the cache directory itself.",
-    "journal_damaged": "Restore the journal from a backup; a line of it was changed or lost.",
+    "journal_damaged": "Restore the journal from a backup: lines of it were changed or lost (see `vmimages audit`). "
+    "Only `vmimages rebuild --accept-journal` goes on with the lines that are left.",
     "index_damaged": "Run `vmimages rebuild`: the index is made anew from the journal, and nothing is lost.",
     "archive_damaged": "Restore the message archive from a backup; a stored message was changed or lost.",
     "unknown_list": "Use the identifier of a subscribed list; `vmimages status` shows them.",

@@ -45,7 +45,8 @@ def parse(arguments: t.Sequence[str] | None) -> argparse.Namespace:
     _verify(commands)
     _rebaseline(commands)
     _state_command(commands, "events", "tell handlers and endorsers what they have not been told yet")
-    _state_command(commands, "rebuild", "make the index anew from the journal and the archived messages")
+    _state_command(commands, "audit", "read the whole journal and all archived messages, and tell what is damaged")
+    _rebuild(commands)
     return parser.parse_args(arguments)
 
 
@@ -89,6 +90,15 @@ def _rebaseline(commands: t.Any) -> None:
     )
     parser.add_argument("--reason", metavar="TEXT", required=True, help="why, for those who read the journal")
     _add_check(parser)
+
+
+def _rebuild(commands: t.Any) -> None:
+    parser = _state_command(commands, "rebuild", "make the index anew from the journal and the archived messages")
+    parser.add_argument(
+        "--accept-journal",
+        action="store_true",
+        help="believe the journal although lines that were known are missing at its end; the journal will tell of it",
+    )
 
 
 def _verdict(commands: t.Any) -> None:

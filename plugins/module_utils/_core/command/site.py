@@ -1,6 +1,6 @@
 # Copyright: the hepix.vmimages contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The host's own work, and an operator's: ``vmimages refresh``, ``sync``, ``status``, ``rebaseline``, ``rebuild``."""
+"""The host's own work, ``vmimages refresh`` and ``sync``; the operator's: ``status``, ``rebaseline``, ``audit``, ..."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typing as t
 from ..errors import VmimagesError
 from ..site.store.catalogue import Catalogue
 from .events import announce, emit_event_failures
-from .output import emit, emit_failures, emit_json, emit_warnings, table
+from .output import emit, emit_error, emit_failures, emit_json, emit_warnings, table
 
 if t.TYPE_CHECKING:
     import argparse
@@ -120,10 +120,36 @@ def rebaseline(options: argparse.Namespace) -> int:
     return 0
 
 
+def audit(options: argparse.Namespace) -> int:
+    """0 when the journal and all archived messages are good, 1 if not."""
+    from ..site.store import audit as auditing
+    from ..site.store import preload
+    from ..site.store.state import StateDirectory, as_owner
+
+    state = StateDirectory.at(options.state_dir, index=options.index)
+    with as_owner(state.path, load=preload.judging):
+        found = auditing.audit(state)
+    if options.json:
+        emit_json(found.as_dict())
+    else:
+        good = "are good; the others are not" if found.problems else "are good"
+        emit(f"{found.lines} journal lines and {found.messages} archived messages {good}.")
+        if found.unnamed:
+            emit(f"{found.unnamed} archived messages are named by no line: they were not accepted, or lines are lost.")
+        for problem in found.problems:
+            emit_error(problem, as_json=False)
+    return 1 if found.problems else 0
+
+
 def rebuild(options: argparse.Namespace) -> int:
-    """0 when the index was made anew."""
-    with _open(options) as catalogue:
-        catalogue.rebuild()
+    """0 when the index was made anew; a journal that has lost lines is gone on with only where the caller says so."""
+    from ..site.judgement import snapshot
+
+    with _open(options, accept_journal=options.accept_journal) as catalogue:
+        if options.accept_journal:
+            snapshot.write(catalogue)
+        else:
+            catalogue.rebuild()
         sequence = catalogue.head().sequence
     if options.json:
         emit_json({"journal_sequence": sequence})
@@ -132,8 +158,13 @@ def rebuild(options: argparse.Namespace) -> int:
     return 0
 
 
-def _open(options: argparse.Namespace) -> contextlib.AbstractContextManager[Catalogue]:
-    return Catalogue.open(options.state_dir, index_path=options.index, warn=lambda text: emit_warnings([text]))
+def _open(options: argparse.Namespace, *, accept_journal: bool = False) -> contextlib.AbstractContextManager[Catalogue]:
+    return Catalogue.open(
+        options.state_dir,
+        index_path=options.index,
+        warn=lambda text: emit_warnings([text]),
+        accept_journal=accept_journal,
+    )
 
 
 def _status(options: argparse.Namespace) -> tuple[list[dict[str, t.Any]], list[dict[str, t.Any]]]:

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from ...errors import SiteError
+from ...errors import SiteError, VmimagesError
 from ...times import utc_now
-from . import archive, index, journal, preload, replay
+from . import archive, index, journal, preload, replay, witness
 from .state import StateDirectory, as_owner, locked, user_name
 
 
@@ -46,13 +46,15 @@ class Catalogue:
         actor: str | None = None,
         warn: t.Callable[[str], None] = lambda text: None,
         load: t.Callable[[], None] = preload.everything,
+        accept_journal: bool = False,
     ) -> t.Iterator[Catalogue]:
         """Open the state directory at `path` as its owner.
 
         With `create` it is made if need be; with `dry` as well, the catalogue of a site that begins is made in a place
         of its own that is gone at the end, so that a plan can be told and nothing is left. `warn` hears of what did not
         work beside the change itself. `load` imports what will be needed before root becomes the owner; a gate has
-        `preload.judging` for it. Refuses with ``state_missing`` (unless `create`), ``state_owner``, ``state_newer``,
+        `preload.judging` for it. With `accept_journal` the journal is believed as it is, and the index made anew.
+        Refuses with ``state_missing`` (unless `create`), ``state_owner``, ``state_newer``,
         ``journal_damaged``, ``not_readable``, and ``disk_full``, ``not_writable`` or ``state_busy`` where the index
         cannot be used.
         """
@@ -66,7 +68,7 @@ class Catalogue:
             stack.enter_context(index.faults(state.index))
             catalogue = cls(state, index.connect(state.index), clock, acting, warn)
             try:
-                catalogue._begin()
+                catalogue._begin(accept_journal=accept_journal)
                 yield catalogue
             finally:
                 catalogue.connection.close()
@@ -101,10 +103,8 @@ class Catalogue:
             return index.head(self.connection)
 
     def catch_up(self) -> None:
-        """Take in the journal lines that others wrote; rebuild an index that is ahead of, or beside, its journal."""
-        if not journal.holds(self.state.journal, self.head()):
-            self.rebuild()
-            return
+        """Take in the journal lines that others wrote; ``journal_damaged`` where lines that were known are missing."""
+        self._require_journal()
         if self._behind():
             with index.faults(self.state.index), index.immediate(self.connection):
                 self._replay()
@@ -114,6 +114,25 @@ class Catalogue:
 
         The notes of this host are kept, unless the index is damaged: then it is thrown away first.
         """
+        self._require_journal()
+        self._renew()
+
+    def _require_journal(self) -> None:
+        reason = witness.missing(self.state, self.head())
+        if reason:
+            raise SiteError("journal_damaged", reason, path=str(self.state.journal))
+
+    def _accept_journal(self) -> None:
+        """Go on with the lines that there are, whatever was known of others; that this was done is a line itself."""
+        with locked(self.state.path / "lock"):
+            reason = witness.missing(self.state, self.head())
+            self._renew()
+            if reason:
+                head, event = self.head(), ("journal_accepted", {"missing": reason})
+                journal.append(self.state.journal, [event], head=head, at=self.now(), by=self.actor)
+                self.catch_up()
+
+    def _renew(self) -> None:
         try:
             self._rebuild()
         except SiteError as error:
@@ -122,14 +141,15 @@ class Catalogue:
             self._discard_index()
             self._rebuild()
 
-    def _begin(self) -> None:
+    def _begin(self, *, accept_journal: bool) -> None:
+        begin = self._accept_journal if accept_journal else self.catch_up
         try:
-            self.catch_up()
+            begin()
         except SiteError as error:
             if error.code != "index_damaged":
                 raise
             self._discard_index()
-            self.catch_up()
+            begin()
 
     def _discard_index(self) -> None:
         self.connection.close()
@@ -142,6 +162,11 @@ class Catalogue:
                 self.connection.execute(f"DELETE FROM {table}")
             index.set_head(self.connection, journal.Head())
             self._replay()
+
+    def forget(self, head: journal.Head) -> None:
+        """Make the index anew if a reader has taken in lines after `head` that their writer took back since."""
+        if self.head() != head and not journal.holds(self.state.journal, self.head()):
+            self._renew()
 
     @contextlib.contextmanager
     def writing(self) -> t.Iterator[Writer]:
@@ -158,6 +183,9 @@ class Catalogue:
 
     def _replay(self) -> None:
         head = self.head()
+        # No index may outlive, in a loss of power, a line whose writer has not forced it to disk yet.
+        if self._behind():
+            journal.settle(self.state.journal)
         for entry in journal.read(self.state.journal, after=head):
             replay.apply(self.connection, entry, self.load)
             head = entry.head
@@ -178,5 +206,10 @@ class Writer:
     def commit(self, *events: tuple[str, t.Mapping[str, t.Any]]) -> None:
         """Write journal lines, in one piece, and take them into the index."""
         catalogue = self.catalogue
-        journal.append(catalogue.state.journal, events, head=catalogue.head(), at=catalogue.now(), by=catalogue.actor)
+        path, head = catalogue.state.journal, catalogue.head()
+        try:
+            journal.append(path, events, head=head, at=catalogue.now(), by=catalogue.actor)
+        except VmimagesError:
+            catalogue.forget(head)
+            raise
         catalogue.catch_up()

@@ -169,6 +169,15 @@ def _is_full(directory: Path) -> bool:
     return found.f_bavail * found.f_frsize < _ROOM or (found.f_files > 0 and found.f_favail == 0)
 
 
+def peek(path: Path) -> Head | None:
+    """The head of the index as it is, None where it cannot be told; nothing is made or mended."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=PATIENCE)) as connection:
+            return head(connection)
+    except (sqlite3.Error, ValueError):
+        return None
+
+
 def discard(path: Path) -> None:
     """Remove an index, so that the next `connect` makes it anew from the journal."""
     for suffix in ("", "-wal", "-shm"):

@@ -46,15 +46,17 @@ class Entry:
 
 
 def holds(path: Path, head: Head) -> bool:
-    """Whether the journal still contains the line of `head` where it was."""
+    """Whether the journal still contains the line of `head` where it was; TransferError ``not_readable``."""
     if head.sequence == 0:
         return True
-    try:
-        with path.open("rb") as stream:
+    with storage_errors(path, reading=True):
+        try:
+            stream = path.open("rb")
+        except FileNotFoundError:
+            return False
+        with stream:
             stream.seek(head.start)
-            line = stream.read(head.end - head.start)
-    except OSError:
-        return False
+            line = stream.read(max(0, head.end - head.start))
     return line.endswith(b"\n") and _digest(line) == head.digest
 
 
@@ -75,6 +77,37 @@ def read(path: Path, *, after: Head) -> t.Iterator[Entry]:
             entry = _parse(path, line, head)
             head = entry.head
             yield entry
+
+
+def examine(path: Path) -> t.Iterator[Entry | SiteError]:
+    """Every complete line, or what is wrong with it; reading goes on behind a line that does not follow."""
+    with storage_errors(path, reading=True):
+        try:
+            stream = path.open("rb")
+        except FileNotFoundError:
+            return
+    head = Head()
+    with stream:
+        for line in stream:
+            if not line.endswith(b"\n"):
+                return
+            try:
+                entry = _parse(path, line, head)
+                head = entry.head
+                yield entry
+            except SiteError as error:
+                head = Head(_sequence(line, head.sequence + 1), _digest(line), head.end, head.end + len(line))
+                yield error
+
+
+def settle(path: Path) -> None:
+    """Force the journal to disk: what is about to remember its lines must not survive them."""
+    with storage_errors(path):
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def append(
@@ -147,9 +180,20 @@ def _parse(path: Path, line: bytes, last: Head) -> Entry:
     return entry
 
 
+def _sequence(line: bytes, expected: int) -> int:
+    try:
+        found = json.loads(line)["seq"]
+    except (ValueError, KeyError, TypeError):
+        return expected
+    return found if isinstance(found, int) else expected
+
+
 def _damaged(path: Path, sequence: int) -> SiteError:
     return SiteError(
-        "journal_damaged", f"Line {sequence} of {path} does not follow from the line before it.", path=str(path)
+        "journal_damaged",
+        f"Line {sequence} of {path} does not follow from the line before it.",
+        path=str(path),
+        line=sequence,
     )
 
 

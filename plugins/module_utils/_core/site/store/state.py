@@ -67,13 +67,21 @@ class StateDirectory:
         """Whether a site's state is here; ``not_readable`` where that cannot be seen."""
         return _stat(self.journal) is not None
 
+    def holds_messages(self) -> bool:
+        """Whether a message was archived that only a journal with lines can have preceded.
+
+        A message is there before its line, and named after that line: a site's first one may be all that a crash left.
+        """
+        with storage_errors(self.messages, reading=True):
+            return any(path.name[:9] > "000000001" for path in self.messages.glob("*/*.smime"))
+
     def prepare(self, *, create: bool) -> None:
         """Make the directories (`create`), or refuse with ``state_missing`` when there is no state here.
 
         They are open to readers whatever the umask: there is no secret in them, and a gate may be anybody.
         """
         if not create:
-            if not self.exists():
+            if not self.exists() and not self.holds_messages():
                 raise SiteError("state_missing", f"There is no site state at {self.path}.", path=str(self.path))
             return
         for directory in (self.path, self.messages, self.downloading, self.current, self.expired):

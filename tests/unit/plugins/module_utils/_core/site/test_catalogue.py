@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pwd
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.__main__ import main
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import VmimagesError
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site import decisions, queries
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.judgement import snapshot
@@ -62,12 +64,125 @@ def test_a_damaged_index_is_made_anew(world: World, damage: bytes) -> None:
     assert world.rows() == rows
 
 
-def test_an_index_ahead_of_its_journal_is_made_anew(world: World) -> None:
+@pytest.mark.parametrize("with_index", [True, False])
+@pytest.mark.parametrize("damage", ["cut", "last line", "emptied", "deleted"])
+def test_a_journal_that_lost_what_was_known_is_refused(world: World, damage: str, with_index: bool) -> None:
+    _history(world)
+    journal = world.state / "journal.jsonl"
+    octets = journal.read_bytes()
+    lines = octets.splitlines(keepends=True)
+    last = lines[-1].replace(b'"by":"sam"', b'"by":"eve"')
+    found = {"cut": lines[:-1], "last line": [*lines[:-1], last], "emptied": []}
+    journal.unlink() if damage == "deleted" else journal.write_bytes(b"".join(found[damage]))
+    if not with_index:
+        index.discard(world.state / "catalogue.sqlite")
+    for work in (world.rows, world.refresh, world.sync, lambda: world.decide("blacklist", IMAGE), world.subscribe):
+        with pytest.raises(VmimagesError) as refused:
+            work()
+        assert refused.value.code == "journal_damaged"
+    journal.write_bytes(octets)
+    assert world.rows()["decisions"]
+
+
+@pytest.mark.parametrize("journal", ["emptied", "deleted"])
+def test_messages_without_a_journal_are_no_new_site(world: World, journal: str) -> None:
+    _history(world)
+    index.discard(world.state / "catalogue.sqlite")
+    (world.state / "verdicts.json").unlink()
+    (world.state / "journal.jsonl").unlink()
+    if journal == "emptied":
+        (world.state / "journal.jsonl").touch()
+    for create in (True, False):
+        with pytest.raises(VmimagesError) as found, Catalogue.open(world.state, create=create):
+            pass
+        assert found.value.code == "journal_damaged"
+
+
+@pytest.mark.parametrize("line", [0, 4])
+def test_a_line_changed_before_the_last_is_found_when_it_is_read(world: World, line: int) -> None:
     _history(world)
     journal = world.state / "journal.jsonl"
     lines = journal.read_bytes().splitlines(keepends=True)
-    journal.write_bytes(b"".join(lines[:-1]))
+    lines[line] = lines[line].replace(b'"by":"sam"', b'"by":"eve"')
+    journal.write_bytes(b"".join(lines))
+    with world.open() as catalogue, pytest.raises(VmimagesError) as found:
+        catalogue.rebuild()
+    assert found.value.code == "journal_damaged"
+    assert main(["audit", "--state-dir", str(world.state)]) == 1
+    assert main(["rebuild", "--accept-journal", "--state-dir", str(world.state)]) == 1
+    index.discard(world.state / "catalogue.sqlite")
+    with pytest.raises(VmimagesError) as found:
+        world.rows()
+    assert found.value.code == "journal_damaged"
+
+
+@pytest.mark.parametrize("with_index", [True, False])
+def test_the_administrator_accepts_a_shorter_journal(world: World, with_index: bool) -> None:
+    _history(world)
+    state = str(world.state)
+    journal = world.state / "journal.jsonl"
+    kept = b"".join(journal.read_bytes().splitlines(keepends=True)[:-1])
+    journal.write_bytes(kept)
+    if not with_index:
+        index.discard(world.state / "catalogue.sqlite")
+    assert main(["rebuild", "--state-dir", state]) == 1
+    assert main(["rebuild", "--accept-journal", "--state-dir", state]) == 0
+    octets = journal.read_bytes()
+    assert octets.startswith(kept)
+    assert json.loads(octets[len(kept) :])["event"] == "journal_accepted"
     assert world.rows()["decisions"] == []
+    assert main(["audit", "--state-dir", state]) == 0
+    assert main(["rebuild", "--accept-journal", "--state-dir", state]) == 0
+    assert journal.read_bytes() == octets
+    index.discard(world.state / "catalogue.sqlite")
+    assert world.rows()["decisions"] == []
+
+
+def test_an_audit_counts_what_is_good_and_names_what_is_not(world: World, capfd: pytest.CaptureFixture[str]) -> None:
+    _history(world)
+    arguments = ["audit", "--json", "--state-dir", str(world.state)]
+    assert main(arguments) == 0
+    good = json.loads(capfd.readouterr().out)
+    lines = (world.state / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    assert good == {"lines": len(lines), "messages": 2, "unnamed": 0, "problems": []}
+    folder = world.state / "messages" / LIST
+    changed = min(folder.iterdir())
+    changed.write_bytes(changed.read_bytes() + b"\n")
+    (folder / "x.smime").touch()
+    (world.state / "journal.jsonl").write_bytes(b"".join([*lines[:3], *lines[4:-1]]))
+    assert main(arguments) == 1
+    found = json.loads(capfd.readouterr().out)
+    assert (found["lines"], found["unnamed"] >= 1) == (len(lines) - 3, True)
+    codes = [problem["code"] for problem in found["problems"]]
+    assert sorted(set(codes)) == ["archive_damaged", "journal_damaged"]
+    assert any("Line 4 " in problem["detail"] for problem in found["problems"])
+    assert main(["audit", "--state-dir", str(world.state)]) == 1
+    assert "archive_damaged" in capfd.readouterr().err
+
+
+def test_a_line_that_its_writer_took_back_leaves_the_index_too(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader may see a line, and keep it in the index, before the disk has refused it."""
+    world.publish("1", [world.image()])
+    world.subscribe(allow_private=True)
+    rows = world.rows()
+    fsync = os.fsync
+
+    def failing(descriptor: int) -> None:
+        if Path(f"/proc/self/fd/{descriptor}").readlink().name != "journal.jsonl":
+            fsync(descriptor)
+            return
+        monkeypatch.setattr(os, "fsync", fsync)
+        with world.open() as reader:
+            assert reader.row("SELECT * FROM decisions") is not None
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with world.open() as catalogue, catalogue.writing() as writer:
+        monkeypatch.setattr(os, "fsync", failing)
+        event = {"target_type": "image", "target": IMAGE, "decision": "blacklist", "reason": "", "author": "sam"}
+        with pytest.raises(VmimagesError) as found:
+            writer.commit(("decided", {**event, "until": None}))
+    assert found.value.code == "disk_full"
+    assert world.rows() == rows
 
 
 def test_a_newer_index_is_refused(world: World) -> None:
