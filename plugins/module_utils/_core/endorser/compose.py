@@ -89,13 +89,20 @@ def compose(
 
 
 def decide(
-    spec: PublishSpec, base: t.Optional[Base], composed: t.Mapping[str, t.Any], signer: Signer, now: datetime
+    spec: PublishSpec,
+    base: t.Optional[Base],
+    composed: t.Mapping[str, t.Any],
+    signer: Signer,
+    now: datetime,
+    *,
+    outlived: bool = False,
 ) -> t.Optional[Decision]:
     """What to sign and why, or None when the current list still says it all.
 
+    `outlived`: sites refuse the signature of the current list by now, and not that of `signer`.
     Raises PublishError ``version_not_raised``.
     """
-    reason = _reason(spec, base, composed, signer, now)
+    reason = _reason(spec, base, composed, signer, now, outlived=outlived)
     order = _order(spec, base)
     if reason is None and order == 0:
         return None
@@ -138,7 +145,13 @@ def known_images(raw: t.Mapping[str, t.Any]) -> dict[str, KnownImage]:
 
 
 def _reason(
-    spec: PublishSpec, base: t.Optional[Base], composed: t.Mapping[str, t.Any], signer: Signer, now: datetime
+    spec: PublishSpec,
+    base: t.Optional[Base],
+    composed: t.Mapping[str, t.Any],
+    signer: Signer,
+    now: datetime,
+    *,
+    outlived: bool,
 ) -> t.Optional[str]:
     if base is None:
         return "first"
@@ -146,6 +159,8 @@ def _reason(
         return "content"
     if base.content.expires - now <= spec.renew_before:
         return "expiry"
+    if outlived:
+        return "certificate"
     # A new certificate only helps when it lasts longer: else every run would sign again.
     if base.signer_not_after - now <= spec.renew_before and signer.not_after > base.signer_not_after:
         return "certificate"

@@ -20,7 +20,7 @@ from .adopt import Adoption, judge_found
 from .compose import Base, Decision, Signer, compose, decide, known_images
 from .files import FileBook
 from .history import PENDING, PUBLISHED, Entry, History, Record
-from .signing import Credentials, describe_signer, sign
+from .signing import Credentials, describe_signer, is_mended_by_signing, sign
 from .spec import PublishSpec
 from .uploads import Place, Upload, find_place, plan_images, plan_message, read_message_at
 
@@ -79,6 +79,8 @@ def make_plan(spec: PublishSpec, credentials: Credentials, history: History, boo
     digests = book.digests(paths.values())
     composed = compose(spec, base, signer, {name: digests[path] for name, path in paths.items()}, record.images)
     decision = decide(spec, base, composed, signer, now)
+    if decision is None and _is_outlived(published, history, spec, credentials, now):
+        decision = decide(spec, base, composed, signer, now, outlived=True)
     sources = _sources(spec, record.current, composed, paths)
     signed = None
     if decision is not None:
@@ -129,6 +131,16 @@ def _published(spec: PublishSpec, history: History, signer: Signer, now: datetim
         return _Published(place, found, record, base, None, adoption.warning)
     kept = _keep(history, record, adoption.base, found, signer, now, state=PUBLISHED, sources={})
     return _Published(place, found, kept.record, adoption.base, kept, None)
+
+
+def _is_outlived(
+    published: _Published, history: History, spec: PublishSpec, credentials: Credentials, now: datetime
+) -> bool:
+    """Whether the signature of the current list has to be replaced. One that is adopted was verified just now."""
+    entry = published.record.current
+    if entry is None or published.adopted is not None:
+        return False
+    return is_mended_by_signing(history.message(entry), spec, credentials, now)
 
 
 def _raw(base: t.Optional[Base]) -> t.Mapping[str, t.Any]:

@@ -13,7 +13,7 @@ from ..imagelist.check import check_list
 from ..imagelist.writer import write_list
 from ..trust import keys, names
 from ..trust.certificate import fields_of
-from ..trust.smime import sign_message
+from ..trust.smime import read_message, sign_message
 from .compose import Base, Signer
 from .spec import PublishSpec
 
@@ -101,13 +101,7 @@ def sign(
 
     Raises TrustError with the code of the reader's refusal.
     """
-    message = sign_message(
-        write_list(raw),
-        certificate=credentials.certificate,
-        key=credentials.key,
-        chain=credentials.chain,
-        digest=spec.digest,
-    )
+    message = _sign(write_list(raw), spec, credentials)
     signer = describe_signer(credentials.certificate)
     accepted = None
     if base is not None:
@@ -129,6 +123,39 @@ def sign(
     if found.raw != raw:
         raise TrustError("internal_error", "The signed list reads differently from the list that was to be signed.")
     return Signed(message, verified.content)
+
+
+def is_mended_by_signing(message: bytes, spec: PublishSpec, credentials: Credentials, now: datetime) -> bool:
+    """Whether a site refuses `message` by now, and would not if `credentials` had signed its content.
+
+    So when the CA has revoked the certificate that signed it, and not when the trust anchors or CRLs are missing: then
+    a new signature would be refused as well.
+    """
+    try:
+        anchors = load_anchors(spec)
+        if _stands(message, anchors, now, spec):
+            return False
+        return _stands(_sign(read_message(message).content, spec, credentials), anchors, now, spec)
+    except TrustError:
+        return False
+
+
+def _stands(message: bytes, anchors: Anchors, now: datetime, spec: PublishSpec) -> bool:
+    try:
+        verify(message, anchors, now, spec)
+    except TrustError:
+        return False
+    return True
+
+
+def _sign(content: bytes, spec: PublishSpec, credentials: Credentials) -> bytes:
+    return sign_message(
+        content,
+        certificate=credentials.certificate,
+        key=credentials.key,
+        chain=credentials.chain,
+        digest=spec.digest,
+    )
 
 
 def _common_name(certificate: x509.Certificate) -> str:

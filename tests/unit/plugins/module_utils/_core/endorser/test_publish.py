@@ -175,6 +175,70 @@ def test_a_new_certificate_of_the_same_name_signs_when_the_old_one_ends(bench: t
     assert not bench.run(later=26 * DAY, **by_new).changed
 
 
+def renewed(bench: t.Any) -> dict[str, str]:
+    """The options of the same endorser with a certificate that ends on the same day as the first one."""
+    new = bench.pki.issue(directory="renewed")
+    assert new.certificate.subject == bench.pki.endorser.certificate.subject
+    return {"certificate": str(new.certificate_path), "private_key": str(new.key_path)}
+
+
+@pytest.mark.parametrize("purge", [True, False])
+@pytest.mark.parametrize("uploads", [True, False])
+def test_a_list_whose_signer_was_revoked_is_signed_with_the_new_certificate(
+    bench: t.Any, purge: bool, uploads: bool
+) -> None:
+    options = {"purge_images": purge, **({} if uploads else {"uploads": []})}
+    bench.run(**options)
+    bench.pki.revoke(bench.pki.endorser.certificate)
+    options.update(renewed(bench))
+    foretold = bench.run(check=True, **options)
+    outcome = bench.run(**options)
+    assert foretold == outcome
+    assert (kinds(outcome)[0], outcome.actions[0]["reason"]) == ("sign", "certificate")
+    if uploads:
+        assert versions(bench) == ["2", "1", "1"]
+    tree = bench.tree()
+    assert not bench.run(**options).changed
+    assert bench.tree() == tree
+
+
+def test_a_new_certificate_alone_is_no_reason_to_sign(bench: t.Any) -> None:
+    bench.run()
+    assert not bench.run(**renewed(bench)).changed
+
+
+def test_a_list_of_a_revoked_signer_is_not_signed_with_the_same_certificate_again(bench: t.Any) -> None:
+    bench.run()
+    bench.pki.revoke(bench.pki.endorser.certificate)
+    assert not bench.run().changed
+
+
+@pytest.mark.parametrize("missing", ["anchors", "crls", "fresh crls"])
+def test_what_nobody_could_verify_is_no_reason_to_sign(bench: t.Any, missing: str) -> None:
+    bench.run()
+    changes = renewed(bench)
+    if missing == "anchors":
+        changes["anchors"] = str(bench.directory / "none")
+    elif missing == "crls":
+        for path in bench.pki.certificates.glob("*.r0"):
+            path.unlink()
+    else:
+        bench.pki.write_crls(-1)
+    assert not bench.run(**changes).changed
+
+
+def test_an_explicit_version_has_to_rise_for_a_new_signature(bench: t.Any) -> None:
+    bench.run(version="7")
+    bench.pki.revoke(bench.pki.endorser.certificate)
+    changes = renewed(bench)
+    with pytest.raises(VmimagesError) as refusal:
+        bench.run(version="7", **changes)
+    assert refusal.value.code == "version_not_raised"
+    assert "new certificate" in refusal.value.detail
+    assert bench.run(version="8", **changes).changed
+    assert not bench.run(version="8", **changes).changed
+
+
 def test_an_image_that_is_not_named_is_withdrawn(bench: t.Any) -> None:
     bench.run()
     bench.run(images=[bench.image(TWO)])
