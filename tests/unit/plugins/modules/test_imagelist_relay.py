@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import typing as t
 from pathlib import Path
@@ -14,7 +15,11 @@ LIST = "5d4ce0b3-4fb5-4bd0-9b0f-6c1ea2a57ee3"
 IMAGE = "2b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1"
 OTHER_IMAGE = "e0f7a6f0-62c8-4b6e-8f56-7f2d6f0f7d11"
 RELAY = "0f0a4b3c-0a3c-4d8e-9a53-51d5e0b6c1f4"
-METADATA = {"ad:mpuri": "https://appdb.example.org/store/vm/image/1", "sl:checksum:sha256": "ab" * 32}
+OCTETS = b"relayed" * 512
+METADATA = {
+    "ad:mpuri": "https://appdb.example.org/store/vm/image/1",
+    "sl:checksum:sha256": hashlib.sha256(OCTETS).hexdigest(),
+}
 
 
 class Site:
@@ -24,7 +29,7 @@ class Site:
         self.bench = bench
         self.signer = bench.pki.issue("Image relay of the example site")
         self.node = bench.work / "node"
-        bench.publish(bench.image(metadata=METADATA), bench.image(OTHER_IMAGE, b"another"))
+        bench.publish(bench.image(octets=OCTETS, metadata=METADATA), bench.image(OTHER_IMAGE, b"another"))
         bench.subscribe(new_images="cache")
         assert not bench.cache().failed
         (bench.www / "cache").symlink_to(bench.state_dir / "cache" / "current")
@@ -98,7 +103,7 @@ def test_a_node_runs_what_the_site_relays_and_no_longer_what_the_site_has_blackl
     site.subscribe_node()
     assert {item["image"] for item in site.refresh_node()["downloaded"]} == {IMAGE, OTHER_IMAGE}
     assert site.verdict_at_node()["code"] == "allowed"
-    assert Path(site.verdict_at_node()["path"]).read_bytes() == b"an image" * 512
+    assert Path(site.verdict_at_node()["path"]).read_bytes() == OCTETS
 
     site.bench.decide("blacklist", reason="It broke the batch system")
     assert [item["code"] for item in site.relay()["left_out"]] == ["blacklisted"]

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import typing as t
 from datetime import timedelta
 
@@ -35,8 +36,8 @@ def cached(world: t.Any, *images: t.Any, **options: t.Any) -> None:
 
 def test_an_image_is_at_the_cache_and_otherwise_as_endorsed(world: t.Any) -> None:
     described = {
-        **world.image(version="1.4-2"),
-        "sl:checksum:sha256": "ab" * 32,
+        **world.image(version="1.4-2", octets=b"relayed"),
+        "sl:checksum:sha256": hashlib.sha256(b"relayed").hexdigest(),
         "sl:arch": "aarch64",
         "ad:mpuri": "https://appdb.example.org/store/vo/image/1",
         "hv:ram_minimum": 1073741824,
