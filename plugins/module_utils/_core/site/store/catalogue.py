@@ -61,7 +61,7 @@ class Catalogue:
         state = StateDirectory.at(path, index=index_path)
         acting = actor or user_name()
         with contextlib.ExitStack() as stack:
-            if create and dry and not state.exists():
+            if create and dry and not (state.exists() or state.holds_messages()):
                 state = StateDirectory.at(stack.enter_context(tempfile.TemporaryDirectory(prefix="vmimages-")))
             stack.enter_context(as_owner(state.path, load=load))
             state.prepare(create=create)

@@ -92,8 +92,8 @@ def test_messages_without_a_journal_are_no_new_site(world: World, journal: str) 
     (world.state / "journal.jsonl").unlink()
     if journal == "emptied":
         (world.state / "journal.jsonl").touch()
-    for create in (True, False):
-        with pytest.raises(VmimagesError) as found, Catalogue.open(world.state, create=create):
+    for create, dry in ((True, False), (True, True), (False, False)):
+        with pytest.raises(VmimagesError) as found, Catalogue.open(world.state, create=create, dry=dry):
             pass
         assert found.value.code == "journal_damaged"
 
