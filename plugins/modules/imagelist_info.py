@@ -41,7 +41,7 @@ options:
         states is compared, if it is stated at all, and options that restrict the signer are refused.
     type: bool
     default: true
-  when:
+  as_of:
     description:
       - The time in UTC as of which the list is judged, for audits. When left out, the present time.
       - What was good at another time authorises nothing now. RV(verified) is V(false) then, and RV(audit) is V(true).
@@ -115,20 +115,20 @@ EXAMPLES = r"""
   hepix.vmimages.imagelist_info:
     src: /srv/archive/worker-nodes-17.list
     anchors: /srv/archive/certificates-2026-01
-    when: '2026-01-01T12:00:00Z'
+    as_of: '2026-01-01T12:00:00Z'
 """
 
 RETURN = r"""
 verified:
   description:
-    - Whether the list was verified as of now. It is V(true) unless O(verify=false) or O(when), since a list that does
+    - Whether the list was verified as of now. It is V(true) unless O(verify=false) or O(as_of), since a list that does
       not pass is a failure.
   type: bool
   returned: success
   sample: true
 audit:
   description:
-    - Whether the list was judged as of another time, O(when), and was good then. That authorises nothing.
+    - Whether the list was judged as of another time, O(as_of), and was good then. That authorises nothing.
   type: bool
   returned: success
   sample: false
@@ -423,7 +423,7 @@ ARGUMENTS = {
     "src": {"type": "path"},
     "uri": {"type": "str"},
     "verify": {"type": "bool", "default": True},
-    "when": {"type": "str"},
+    "as_of": {"type": "str"},
     "identifier": {"type": "str"},
     "endorsers": ENDORSERS,
     "ca_path": {"type": "path"},
@@ -436,7 +436,7 @@ def read(module: AnsibleModule) -> t.Mapping[str, t.Any]:
     """Fetch or open the message, verify it, and return what it says and proves."""
     explanation = Explanation()
     try:
-        when = timestamp(module.params, "when")
+        when = timestamp(module.params, "as_of")
         spec = InspectionSpec.from_options(module.params)
         return inspect_list(spec, now=when or utc_now(), explanation=explanation, audit=when is not None)
     except VmimagesError as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: imagelist_relay
 short_description: Publish a site's own list of approved and cached images
-version_added: 0.2.0
+version_added: 0.1.0
 description:
   - Signs a list of the images that may run at the site now, and publishes it. The images are at the addresses of the
     site's cache, so that worker nodes and smaller sites subscribe to this list as to any other, and fetch from the

@@ -51,8 +51,8 @@ class InspectionSpec:
         verify = options.get("verify", True)
         if not verify and endorsers is not None:
             raise SiteError("option_invalid", "endorsers: who signed an unverified list is not known.")
-        if not verify and options.get("when") is not None:
-            raise SiteError("option_invalid", "when: an unverified list is not judged as of any time.")
+        if not verify and options.get("as_of") is not None:
+            raise SiteError("option_invalid", "as_of: an unverified list is not judged as of any time.")
         names = ("anchors", "crl_mode", "namespaces_mode", "allow_sha1", "allow_host")
         return cls(
             src=options.get("src"),

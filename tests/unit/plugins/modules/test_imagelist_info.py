@@ -147,15 +147,15 @@ def test_without_a_message_there_is_no_step(bench: t.Any) -> None:
 def test_an_audit_is_no_verification(bench: t.Any) -> None:
     bench.publish()
     later = to_text(bench.pki.now + timedelta(days=3))
-    result = bench.done("imagelist_info", reading(bench, when=later))
+    result = bench.done("imagelist_info", reading(bench, as_of=later))
     assert (result["verified"], result["audit"], result["as_of"]) == (False, True, later)
     after = to_text(bench.pki.now + timedelta(days=29))
-    assert bench.run("imagelist_info", reading(bench, when=after))["code"] == "list_expired"
+    assert bench.run("imagelist_info", reading(bench, as_of=after))["code"] == "list_expired"
     before = to_text(bench.pki.now - timedelta(days=3))
-    assert bench.run("imagelist_info", reading(bench, when=before))["step"]["number"] == 7
+    assert bench.run("imagelist_info", reading(bench, as_of=before))["step"]["number"] == 7
 
 
 def test_a_time_is_written_in_utc(bench: t.Any) -> None:
     bench.publish()
-    assert bench.run("imagelist_info", reading(bench, when="yesterday"))["code"] == "option_invalid"
-    assert bench.run("imagelist_info", reading(bench, when="2026-01-01", verify=False))["code"] == "option_invalid"
+    assert bench.run("imagelist_info", reading(bench, as_of="yesterday"))["code"] == "option_invalid"
+    assert bench.run("imagelist_info", reading(bench, as_of="2026-01-01", verify=False))["code"] == "option_invalid"

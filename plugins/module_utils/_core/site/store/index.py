@@ -155,7 +155,8 @@ def _refusal(error: sqlite3.DatabaseError, path: Path) -> SiteError | None:
 
 
 def _is_damage(error: sqlite3.DatabaseError) -> bool:
-    return type(error) is sqlite3.DatabaseError and any(
+    # A full disk or a lock is an OperationalError, and no reason to throw anything away.
+    return not isinstance(error, sqlite3.OperationalError) and any(
         words in str(error) for words in ("not a database", "malformed")
     )
 
