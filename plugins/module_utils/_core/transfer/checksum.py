@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import types
 import typing as t
 from dataclasses import dataclass
 
@@ -22,7 +23,7 @@ ALGORITHMS: t.Final = frozenset(
 )
 
 #: No checksum is stated beside the one that is always computed.
-NO_CHECKSUMS: t.Final[t.Mapping[str, str]] = {}
+NO_CHECKSUMS: t.Final[t.Mapping[str, str]] = types.MappingProxyType({})
 
 #: Called with (octets done, octets in all) after every buffer.
 Progress = t.Callable[[int, int], None]

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -23,6 +24,7 @@ from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.cache im
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.cache import sync as cache
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.lists import subscribe
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.store.state import locked
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.transfer import atomic
 
 from .conftest import IMAGE, IMAGE_2, LIST, OTHER_LIST, World
 
@@ -160,7 +162,7 @@ def test_a_move_that_a_crash_left_without_its_line_proves_nothing(world: World) 
 
 def test_octets_that_slip_in_during_the_rename_prove_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     _cached(world)
-    rename = moves.replace
+    rename = atomic.replace
 
     def tampered(source: Path, target: Path) -> None:
         source.write_bytes(WRONG)
@@ -176,7 +178,7 @@ def test_octets_that_slip_in_during_the_rename_prove_nothing(world: World, monke
 
 def test_octets_that_slip_in_while_a_file_comes_back_are_found(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     image = _cached(world)
-    rename = moves.replace
+    rename = atomic.replace
 
     def tampered(source: Path, target: Path) -> None:
         if source.parent.name == "expired" and source.name == _name(image):
@@ -195,7 +197,7 @@ def test_octets_that_slip_in_while_a_file_comes_back_are_found(world: World, mon
 def test_octets_that_slip_in_after_the_download_are_not_admitted(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.publish("1", [world.image()])
     world.subscribe(new_images="cache")
-    rename = moves.replace
+    rename = atomic.replace
 
     def tampered(source: Path, target: Path) -> None:
         source.write_bytes(WRONG)
@@ -600,7 +602,7 @@ def test_the_first_sync_takes_time_in_proportion_to_the_images(world: World) -> 
         world.decide("approve", *(image["dc:identifier"] for image in images))
         with world.open() as catalogue:
             ticks: list[None] = []
-            catalogue.connection.set_progress_handler(lambda ticks=ticks: ticks.append(None), 100)
+            catalogue.connection.set_progress_handler(functools.partial(ticks.append, None), 100)
             assert len(cache.sync(catalogue, lists=[identifier]).data["downloaded"]) == number
         shares.append(len(ticks) / number)
     assert shares[1] <= shares[0] * 1.5
