@@ -50,7 +50,7 @@ demo: collection
 
 test: .venv/.tests collection
 	@tests/prepare
-	@$(ANSIBLE) $(BIN)/python -m pytest tests/unit tests/integration
+	@$(ANSIBLE) $(BIN)/python -m pytest --durations=10 tests/unit tests/integration
 
 # Where there is no wheel of atheris for this Python, Hypothesis takes its place.
 .venv/.fuzz: .venv/.tests

@@ -26,4 +26,5 @@ notes:
 options: {}
 requirements:
   - requests >= 2.28
+  - urllib3 >= 2
 """

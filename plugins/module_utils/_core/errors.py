@@ -73,7 +73,7 @@ REMEDIES: t.Final[t.Mapping[str, str]] = {
     "size_mismatch": "Ask the endorser to publish the image and the list together; the image was discarded.",
     "checksum_mismatch": "Do not use this file; ask the endorser to publish the image and the list together.",
     "transfer_busy": "Wait until the other process has finished; if there is none, try again.",
-    "disk_full": "Free space on the named file system and try again; nothing was changed.",
+    "disk_full": "Free space on the named file system and try again.",
     "not_writable": "Give the running user write access to the named path, or choose another one.",
     "not_readable": "Give the running user read access to the named path, or choose another one.",
     "upload_failed": "Check the upload's destination and try again; what was published before is unchanged.",
