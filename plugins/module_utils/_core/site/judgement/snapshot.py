@@ -31,7 +31,19 @@ FORMAT: t.Final = 1
 #: Journal events that forbid nothing which the verdicts before them allow: a file that moved or changed is noticed by
 #: its stat record.
 HARMLESS: t.Final = frozenset(
-    {"cached", "damaged", "expired", "handled", "handler_failed", "lost", "purged", "refused"}
+    {
+        "cached",
+        "damaged",
+        "expired",
+        "handled",
+        "handler_failed",
+        "lost",
+        "mail_failed",
+        "mail_written",
+        "mailed",
+        "purged",
+        "refused",
+    }
 )
 _POLL: t.Final = 0.05
 
