@@ -26,6 +26,7 @@ extends_documentation_fragment:
   - hepix.vmimages.attributes
   - hepix.vmimages.attributes.actiongroup
   - hepix.vmimages.dependencies
+  - hepix.vmimages.signing
   - hepix.vmimages.trust
 attributes:
   check_mode:
@@ -51,14 +52,6 @@ options:
       - The UUID of the list. Sites pin it when they subscribe, so it never changes.
     type: str
     required: true
-  title:
-    description:
-      - The title of the list (C(dc:title)).
-    type: str
-  description:
-    description:
-      - What the list is for (C(dc:description)).
-    type: str
   source:
     description:
       - Who publishes the list, for example the domain name of the institute (C(dc:source)).
@@ -84,25 +77,6 @@ options:
       - The version of the list (C(hv:version)). It must be higher than the published one if the content has changed.
       - When left out, the published version is raised by one where something has changed.
     type: str
-  endorser:
-    description:
-      - How the endorser is to be reached.
-    type: dict
-    suboptions:
-      name:
-        description:
-          - The endorser's name (C(dc:creator)). When left out, it is the one in the certificate.
-        type: str
-      email:
-        description:
-          - The endorser's address (C(hv:email)). When left out, it is the address in the certificate, where it has one.
-        type: str
-  metadata:
-    description:
-      - Further keys of the list and their values, for readers that want them, for example C(ad:vo).
-      - A key that the module writes itself is refused.
-    type: dict
-    default: {}
   images:
     description:
       - The images that the list endorses.
@@ -192,66 +166,6 @@ options:
       - V(false) merges O(images) into the published list, so that one task can update one image.
     type: bool
     default: true
-  certificate:
-    description:
-      - The endorser's certificate, a PEM file.
-    type: path
-    required: true
-  private_key:
-    description:
-      - The private key of O(certificate), a PEM file that only its owner can read.
-    type: path
-    required: true
-  passphrase:
-    description:
-      - The passphrase of O(private_key), where it is encrypted.
-    type: str
-  passphrase_file:
-    description:
-      - A file whose first line is the passphrase of O(private_key).
-    type: path
-  chain:
-    description:
-      - PEM files with the certificates between the endorser's and the trust anchor, to be embedded in the message.
-    type: list
-    elements: path
-    default: []
-  digest:
-    description:
-      - The digest algorithm of the signature.
-    type: str
-    choices: [sha256, sha384, sha512]
-    default: sha256
-  history_dir:
-    description:
-      - The endorser's record - every published message, and what is known of the images' files.
-      - It belongs into a backup.
-    type: path
-    required: true
-  uploads:
-    description:
-      - How addresses become places to write to. The first rule whose O(uploads[].uri_match) matches is used.
-      - Without any rule nothing is uploaded; the signed message is then found at RV(message_path) only.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      method:
-        description:
-          - How to upload. V(local) writes into a directory of this host, such as one that a web server serves.
-        type: str
-        choices: [local]
-        default: local
-      uri_match:
-        description:
-          - A regular expression that matches the beginning of an address.
-        type: str
-        required: true
-      uri_replace:
-        description:
-          - What the match is replaced by to give the path to write to. It may refer to groups of the expression.
-        type: str
-        required: true
 seealso:
   - module: hepix.vmimages.imagelist_info
   - module: hepix.vmimages.imagelist_subscribe
@@ -451,7 +365,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.arguments import TRUST
+from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.arguments import SIGNING, TRUST
 from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.dependencies import CRYPTOGRAPHY
 from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.running import run
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.endorser.publish import PublishSpec, publish
@@ -477,33 +391,16 @@ IMAGE = {
     "metadata": {"type": "dict", "default": {}},
 }
 
-UPLOAD = {
-    "method": {"type": "str", "choices": ["local"], "default": "local"},
-    "uri_match": {"type": "str", "required": True},
-    "uri_replace": {"type": "str", "required": True},
-}
-
 ARGUMENTS = {
     "identifier": {"type": "str", "required": True},
-    "title": {"type": "str"},
-    "description": {"type": "str"},
     "source": {"type": "str"},
     "uri": {"type": "str", "required": True},
     "lifetime": {"type": "str", "default": "28d"},
     "renew_before": {"type": "str", "default": "7d"},
     "version": {"type": "str"},
-    "endorser": {"type": "dict", "options": {"name": {"type": "str"}, "email": {"type": "str"}}},
-    "metadata": {"type": "dict", "default": {}},
     "images": {"type": "list", "elements": "dict", "options": IMAGE},
     "purge_images": {"type": "bool", "default": True},
-    "certificate": {"type": "path", "required": True},
-    "private_key": {"type": "path", "required": True, "no_log": False},
-    "passphrase": {"type": "str", "no_log": True},
-    "passphrase_file": {"type": "path", "no_log": False},
-    "chain": {"type": "list", "elements": "path", "default": []},
-    "digest": {"type": "str", "choices": ["sha256", "sha384", "sha512"], "default": "sha256"},
-    "history_dir": {"type": "path", "required": True},
-    "uploads": {"type": "list", "elements": "dict", "default": [], "options": UPLOAD},
+    **SIGNING,
     **TRUST,
 }
 

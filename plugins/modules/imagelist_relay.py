@@ -28,6 +28,7 @@ extends_documentation_fragment:
   - hepix.vmimages.attributes.actiongroup
   - hepix.vmimages.dependencies
   - hepix.vmimages.catalogue
+  - hepix.vmimages.signing
   - hepix.vmimages.trust
 attributes:
   check_mode:
@@ -72,14 +73,6 @@ options:
       - The UUID of the site's list. Nodes pin it when they subscribe, so it never changes.
     type: str
     required: true
-  title:
-    description:
-      - The title of the list (C(dc:title)).
-    type: str
-  description:
-    description:
-      - What the list is for (C(dc:description)).
-    type: str
   source:
     description:
       - The site, for example its domain name (C(dc:source)).
@@ -101,89 +94,6 @@ options:
       - It is capped to half of O(lifetime).
     type: str
     default: 3d
-  endorser:
-    description:
-      - How the site is to be reached.
-    type: dict
-    suboptions:
-      name:
-        description:
-          - The name of the site, or of who acts for it (C(dc:creator)). When left out, it is the one in the
-            certificate.
-        type: str
-      email:
-        description:
-          - The address (C(hv:email)). When left out, it is the address in the certificate, where it has one.
-        type: str
-  metadata:
-    description:
-      - Further keys of the list and their values, for readers that want them, for example C(ad:vo).
-      - A key that the module writes itself is refused.
-    type: dict
-    default: {}
-  certificate:
-    description:
-      - The certificate that the site signs with, a PEM file. For a host certificate set O(allow_host), here and in the
-        nodes' subscriptions.
-    type: path
-    required: true
-  private_key:
-    description:
-      - The private key of O(certificate), a PEM file that only its owner can read.
-    type: path
-    required: true
-  passphrase:
-    description:
-      - The passphrase of O(private_key), where it is encrypted.
-    type: str
-  passphrase_file:
-    description:
-      - A file whose first line is the passphrase of O(private_key).
-    type: path
-  chain:
-    description:
-      - PEM files with the certificates between the site's and the trust anchor, to be embedded in the message.
-    type: list
-    elements: path
-    default: []
-  digest:
-    description:
-      - The digest algorithm of the signature.
-    type: str
-    choices: [sha256, sha384, sha512]
-    default: sha256
-  history_dir:
-    description:
-      - The record of what the site has relayed - every published message.
-      - It belongs into a backup.
-    type: path
-    required: true
-  uploads:
-    description:
-      - How the address of the list becomes a place to write to. The first rule whose O(uploads[].uri_match) matches is
-        used.
-      - The images are not uploaded; they are served from the cache.
-      - Without any rule nothing is uploaded; the signed message is then found at RV(message_path) only.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      method:
-        description:
-          - How to upload. V(local) writes into a directory of this host, such as one that a web server serves.
-        type: str
-        choices: [local]
-        default: local
-      uri_match:
-        description:
-          - A regular expression that matches the beginning of an address.
-        type: str
-        required: true
-      uri_replace:
-        description:
-          - What the match is replaced by to give the path to write to. It may refer to groups of the expression.
-        type: str
-        required: true
 seealso:
   - module: hepix.vmimages.image_cache
   - module: hepix.vmimages.image_decision
@@ -411,7 +321,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.arguments import CATALOGUE, TRUST
+from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.arguments import CATALOGUE, SIGNING, TRUST
 from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.dependencies import CRYPTOGRAPHY
 from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.running import run
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.endorser.publish import (
@@ -425,34 +335,17 @@ from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.relay im
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.store.catalogue import Catalogue
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.times import utc_now
 
-UPLOAD = {
-    "method": {"type": "str", "choices": ["local"], "default": "local"},
-    "uri_match": {"type": "str", "required": True},
-    "uri_replace": {"type": "str", "required": True},
-}
-
 ARGUMENTS = {
     "lists": {"type": "list", "elements": "str", "default": []},
     "images": {"type": "list", "elements": "str", "default": []},
     "base_uri": {"type": "str", "required": True},
     "identifier": {"type": "str", "required": True},
-    "title": {"type": "str"},
-    "description": {"type": "str"},
     "source": {"type": "str"},
     "uri": {"type": "str", "required": True},
     "lifetime": {"type": "str", "default": "7d"},
     "renew_before": {"type": "str", "default": "3d"},
-    "endorser": {"type": "dict", "options": {"name": {"type": "str"}, "email": {"type": "str"}}},
-    "metadata": {"type": "dict", "default": {}},
-    "certificate": {"type": "path", "required": True},
-    "private_key": {"type": "path", "required": True, "no_log": False},
-    "passphrase": {"type": "str", "no_log": True},
-    "passphrase_file": {"type": "path", "no_log": False},
-    "chain": {"type": "list", "elements": "path", "default": []},
-    "digest": {"type": "str", "choices": ["sha256", "sha384", "sha512"], "default": "sha256"},
-    "history_dir": {"type": "path", "required": True},
-    "uploads": {"type": "list", "elements": "dict", "default": [], "options": UPLOAD},
     **CATALOGUE,
+    **SIGNING,
     **TRUST,
 }
 

@@ -27,6 +27,31 @@ CATALOGUE: t.Final[ArgumentSpec] = {
     "index": {"type": "path"},
 }
 
+#: doc fragment hepix.vmimages.signing
+SIGNING: t.Final[ArgumentSpec] = {
+    "title": {"type": "str"},
+    "description": {"type": "str"},
+    "metadata": {"type": "dict", "default": {}},
+    "endorser": {"type": "dict", "options": {"name": {"type": "str"}, "email": {"type": "str"}}},
+    "certificate": {"type": "path", "required": True},
+    "private_key": {"type": "path", "required": True, "no_log": False},
+    "passphrase": {"type": "str", "no_log": True},
+    "passphrase_file": {"type": "path", "no_log": False},
+    "chain": {"type": "list", "elements": "path", "default": []},
+    "digest": {"type": "str", "choices": ["sha256", "sha384", "sha512"], "default": "sha256"},
+    "history_dir": {"type": "path", "required": True},
+    "uploads": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "method": {"type": "str", "choices": ["local"], "default": "local"},
+            "uri_match": {"type": "str", "required": True},
+            "uri_replace": {"type": "str", "required": True},
+        },
+    },
+}
+
 #: who may sign a list: pairs of names, each pair in the slash form
 ENDORSERS: t.Final[dict[str, t.Any]] = {
     "type": "list",

@@ -10,9 +10,10 @@ from datetime import datetime, timedelta, timezone
 import pytest
 import yaml
 
-from ansible_collections.hepix.vmimages.plugins.doc_fragments import catalogue, trust
+from ansible_collections.hepix.vmimages.plugins.doc_fragments import catalogue, signing, trust
 from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.arguments import (
     CATALOGUE,
+    SIGNING,
     TRUST,
     duration,
     optional_duration,
@@ -21,14 +22,25 @@ from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.arguments 
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import SiteError
 
 
-@pytest.mark.parametrize(("spec", "fragment"), [(TRUST, trust), (CATALOGUE, catalogue)])
-def test_the_spec_mirrors_its_fragment(spec: t.Any, fragment: t.Any) -> None:
-    options = yaml.safe_load(fragment.ModuleDocFragment.DOCUMENTATION)["options"]
-    described = {
-        name: {key: option[key] for key in ("type", "default", "choices") if key in option}
+def _described(options: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """The documented options as an argument spec."""
+    kept = ("type", "default", "choices", "required", "elements")
+    return {
+        name: {
+            **{key: option[key] for key in kept if key in option},
+            **({"options": _described(option["suboptions"])} if "suboptions" in option else {}),
+        }
         for name, option in options.items()
     }
-    assert described == spec
+
+
+@pytest.mark.parametrize(("spec", "fragment"), [(TRUST, trust), (CATALOGUE, catalogue), (SIGNING, signing)])
+def test_the_spec_mirrors_its_fragment(spec: t.Any, fragment: t.Any) -> None:
+    options = yaml.safe_load(fragment.ModuleDocFragment.DOCUMENTATION)["options"]
+    without_logging = {
+        name: {key: value for key, value in option.items() if key != "no_log"} for name, option in spec.items()
+    }
+    assert _described(options) == without_logging
 
 
 def test_a_duration_is_read_and_may_be_left_out() -> None:
