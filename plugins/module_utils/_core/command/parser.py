@@ -9,9 +9,9 @@ import typing as t
 from datetime import timedelta
 
 from ..durations import parse_duration
+from ..trust.anchors import DEFAULT_ANCHORS
 
 STATE_DIR: t.Final = "/var/lib/hepix-vmimages"
-ANCHORS: t.Final = "/etc/grid-security/certificates"
 EXIT_CODES: t.Final = """\
 exit codes:
   0  done, or the image is allowed to run
@@ -125,7 +125,9 @@ def _verify(commands: t.Any) -> None:
         action="append",
         help="who may have signed it, in slash form (may be repeated; default: anyone with a good certification path)",
     )
-    parser.add_argument("--anchors", metavar="PATH", default=ANCHORS, help="trust anchors (default: %(default)s)")
+    parser.add_argument(
+        "--anchors", metavar="PATH", default=DEFAULT_ANCHORS, help="trust anchors (default: %(default)s)"
+    )
     for name in ("--crl-mode", "--namespaces-mode"):
         parser.add_argument(name, choices=("require", "if-present"), default="require", help="default: %(default)s")
     parser.add_argument("--allow-sha1", action="store_true", help="accept SHA-1 as the digest of the message")

@@ -20,6 +20,7 @@ from ..imagelist.reader import read_time, read_uuid
 from ..imagelist.versions import is_version
 from ..times import to_text
 from ..transfer.upload.rules import UploadRule
+from ..trust.anchors import DEFAULT_ANCHORS
 from .metadata import read_metadata
 
 Options = t.Mapping[str, t.Any]
@@ -119,7 +120,7 @@ class PublishSpec:
             certificate=_path(options, "certificate"),
             private_key=_path(options, "private_key"),
             history_dir=_path(options, "history_dir"),
-            anchors=Path(_text(options, "anchors") or "/etc/grid-security/certificates"),
+            anchors=Path(_text(options, "anchors") or DEFAULT_ANCHORS),
             lifetime=lifetime,
             renew_before=min(_duration(options, "renew_before", "7d"), lifetime / 2),
             version=_version(options, ""),

@@ -17,11 +17,9 @@ from ..transfer.atomic import storage_errors
 from ..transfer.checksum import Digest
 from ..transfer.upload.base import Payload
 from ..transfer.upload.rules import UploadRule, target_for, uploader_for
+from ..trust.smime import MAX_MESSAGE
 from .files import FileBook, in_parallel
 from .spec import invalid
-
-#: A message above this size is no image list.
-MESSAGE_CAP: t.Final = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,7 @@ def read_message_at(place: Place) -> t.Optional[bytes]:
     """
     try:
         with storage_errors(place.target, reading=True), Path(place.target).open("rb") as stream:
-            return stream.read(MESSAGE_CAP + 1)
+            return stream.read(MAX_MESSAGE + 1)
     except TransferError as refusal:
         if refusal.code == "not_found":
             return None

@@ -15,7 +15,7 @@ from ..imagelist.model import IMAGES, Image, ImageList
 from ..imagelist.reader import read_list
 from ..times import to_text
 from ..trust import anchors
-from ..trust.smime import read_message
+from ..trust.smime import MAX_MESSAGE, read_message
 from ..trust.steps import Explanation
 from .judgement.path_status import verify
 from .subscription import TrustOptions
@@ -26,9 +26,6 @@ if t.TYPE_CHECKING:
     from cryptography import x509
 
     from ..trust.verify import Verified
-
-#: Octets a message may have (trust.md, section 6).
-MESSAGE_CAP: t.Final = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -53,7 +50,6 @@ class InspectionSpec:
             raise SiteError("option_invalid", "endorsers: who signed an unverified list is not known.")
         if not verify and options.get("as_of") is not None:
             raise SiteError("option_invalid", "as_of: an unverified list is not judged as of any time.")
-        names = ("anchors", "crl_mode", "namespaces_mode", "allow_sha1", "allow_host")
         return cls(
             src=options.get("src"),
             uri=options.get("uri"),
@@ -62,7 +58,7 @@ class InspectionSpec:
             endorsers=None if endorsers is None else tuple((item["dn"], item["ca"]) for item in endorsers),
             ca_path=options.get("ca_path"),
             allow_private=bool(options.get("allow_private")),
-            trust=TrustOptions(**{name: options[name] for name in names if options.get(name) is not None}),
+            trust=TrustOptions.from_options(options),
         )
 
 
@@ -122,13 +118,13 @@ def _octets(spec: InspectionSpec, explanation: Explanation) -> bytes:
 def _read(path: Path) -> bytes:
     try:
         with path.open("rb") as stream:
-            octets = stream.read(MESSAGE_CAP + 1)
+            octets = stream.read(MAX_MESSAGE + 1)
     except FileNotFoundError:
         raise TransferError("not_found", f"There is no file {path}.", path=str(path)) from None
     except OSError as error:
         raise TransferError("not_readable", f"{path} cannot be read: {error.strerror}.", path=str(path)) from None
-    if len(octets) > MESSAGE_CAP:
-        raise TransferError("too_large", f"{path} has more than {MESSAGE_CAP} octets.", path=str(path))
+    if len(octets) > MAX_MESSAGE:
+        raise TransferError("too_large", f"{path} has more than {MAX_MESSAGE} octets.", path=str(path))
     return octets
 
 
@@ -144,7 +140,7 @@ def _fetch(spec: InspectionSpec) -> bytes:
         trusted_hosts=frozenset({host} if host else ()),
         ca_path=spec.ca_path,
     )
-    return fetch_message(uri, cap=MESSAGE_CAP, policy=policy, validators=None).octets
+    return fetch_message(uri, cap=MAX_MESSAGE, policy=policy, validators=None).octets
 
 
 def _check_identifier(found: ImageList, identifier: str | None) -> None:

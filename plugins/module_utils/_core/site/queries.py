@@ -13,8 +13,6 @@ from .judgement.assess import Assessor, Known, active_lists, latest, require_lis
 if t.TYPE_CHECKING:
     from .store.catalogue import Catalogue
 
-STATES: t.Final = ("any", "allowed", "refused")
-
 
 def images(
     catalogue: Catalogue,

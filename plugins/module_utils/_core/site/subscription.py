@@ -12,6 +12,7 @@ from datetime import timedelta
 from ..durations import parse_duration
 from ..errors import SiteError, TransferError
 from ..transfer.policy import Policy, check_uri, host_of
+from ..trust.anchors import DEFAULT_ANCHORS
 
 #: Whether CRLs or namespaces must be there, or are only used where they are.
 Mode = t.Literal["require", "if-present"]
@@ -19,7 +20,6 @@ Mode = t.Literal["require", "if-present"]
 UUID: t.Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z")
 
 NEW_IMAGES: t.Final = ("report", "approve", "cache", "refuse")
-DEFAULT_ANCHORS: t.Final = "/etc/grid-security/certificates"
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,11 @@ class TrustOptions:
     namespaces_mode: Mode = "require"
     allow_sha1: bool = False
     allow_host: bool = False
+
+    @classmethod
+    def from_options(cls, options: t.Mapping[str, t.Any]) -> TrustOptions:
+        """Read what is given of them among other options; the rest stays as it is by default."""
+        return cls(**{field.name: options[field.name] for field in fields(cls) if options.get(field.name) is not None})
 
 
 @dataclass(frozen=True)
@@ -68,13 +73,11 @@ class Subscription:
         new_images = options.get("new_images") or "report"
         if new_images not in NEW_IMAGES:
             raise _invalid("new_images", f"{new_images!r} is none of {', '.join(NEW_IMAGES)}")
-        trust = options.get("trust") or options
-        chosen = {field.name: trust[field.name] for field in fields(TrustOptions) if trust.get(field.name) is not None}
         return cls(
             uri=uri,
             identifier=identifier,
             endorsers=tuple(sorted(set(endorsers))),
-            trust=TrustOptions(**chosen),
+            trust=TrustOptions.from_options(options.get("trust") or options),
             select=tuple(sorted({_name(item) for item in options.get("select") or ()})),
             new_images=new_images,
             tag_key=options.get("tag_key") or "dc:title",

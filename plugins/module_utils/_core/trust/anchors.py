@@ -23,6 +23,8 @@ from . import crl, files, library, names, namespaces, policies
 if t.TYPE_CHECKING:
     from cryptography import x509
 
+#: Where the grid keeps its trust anchors.
+DEFAULT_ANCHORS: t.Final = "/etc/grid-security/certificates"
 MAX_CERTIFICATE: t.Final = 256 * 1024
 MAX_BUNDLE: t.Final = 64 * 1024 * 1024
 MAX_FILES: t.Final = 50_000

@@ -174,9 +174,7 @@ class Teller:
 
 
 def _accepted(catalogue: Catalogue, list_id: str) -> ImageList | None:
-    row = catalogue.row(
-        "SELECT message, message_sha256 FROM versions WHERE list_id = ? ORDER BY sequence DESC", list_id
-    )
+    row = catalogue.standing_version(list_id)
     if row is None:
         return None
     try:

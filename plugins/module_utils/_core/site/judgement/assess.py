@@ -61,12 +61,12 @@ class Assessor:
 
     def title(self, list_id: str) -> str:
         """The list's title, empty while no version was accepted."""
-        row = self.catalogue.row("SELECT title FROM versions WHERE list_id = ? ORDER BY sequence DESC", list_id)
+        row = self.catalogue.standing_version(list_id)
         return str(row["title"]) if row else ""
 
     def signer(self, list_id: str) -> dict[str, t.Any] | None:
         """Who signed the list's current message; None while no version was accepted."""
-        row = self.catalogue.row("SELECT signer FROM versions WHERE list_id = ? ORDER BY sequence DESC", list_id)
+        row = self.catalogue.standing_version(list_id)
         return json.loads(row["signer"]) if row else None
 
     def fingerprints(self) -> dict[str, str]:
@@ -225,7 +225,7 @@ def subscription_of(catalogue: Catalogue, list_id: str) -> Subscription:
 def _list_facts(catalogue: Catalogue, list_id: str) -> tuple[Subscription, ListFacts]:
     subscription = subscription_of(catalogue, list_id)
     row = catalogue.row("SELECT active FROM lists WHERE list_id = ?", list_id)
-    version = catalogue.row("SELECT * FROM versions WHERE list_id = ? ORDER BY sequence DESC", list_id)
+    version = catalogue.standing_version(list_id)
     return subscription, ListFacts(
         identifier=list_id,
         subscribed=bool(row and row["active"]),

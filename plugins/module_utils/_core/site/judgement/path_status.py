@@ -106,9 +106,7 @@ class Judge:
         return self._anchors.fingerprints()
 
     def _status(self, list_id: str, subscription: Subscription, now: datetime) -> PathStatus:
-        row = self._catalogue.row(
-            "SELECT message, message_sha256 FROM versions WHERE list_id = ? ORDER BY sequence DESC", list_id
-        )
+        row = self._catalogue.standing_version(list_id)
         if row is None:
             return PathStatus(None, "", None)
         try:

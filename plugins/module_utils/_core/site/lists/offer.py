@@ -12,6 +12,7 @@ from datetime import datetime
 from ...errors import SiteError, TrustError, VmimagesError
 from ...imagelist.check import check_list, content_digest
 from ...transfer.fetch import Validators, fetch_message
+from ...trust.smime import MAX_MESSAGE
 from ..judgement.path_status import AnchorStore, verify
 from ..subscription import Subscription
 
@@ -19,9 +20,6 @@ if t.TYPE_CHECKING:
     from ...imagelist.model import ImageList
     from ...transfer.session import Session
     from ...trust.verify import Verified
-
-#: A message is never larger than this many octets.
-MESSAGE_CAP: t.Final = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,7 @@ def fetch_offer(
     policy = session.policy if session else subscription.policy(content=False)
     try:
         fetched = fetch_message(
-            subscription.uri, cap=MESSAGE_CAP, policy=policy, validators=validators, session=session
+            subscription.uri, cap=MAX_MESSAGE, policy=policy, validators=validators, session=session
         )
     except VmimagesError as error:
         return Offer("refused" if isinstance(error, TrustError) else "failed", error=error)

@@ -65,5 +65,5 @@ def validators_for(catalogue: Catalogue, name: str, uri: str, last: Accepted | N
 
 
 def _basis(catalogue: Catalogue, name: str, uri: str) -> str:
-    row = catalogue.row("SELECT message_sha256 FROM versions WHERE list_id = ? ORDER BY sequence DESC", name)
+    row = catalogue.standing_version(name)
     return f"{row['message_sha256'] if row else ''} {uri}"

@@ -119,7 +119,7 @@ def warnings(made: t.Mapping[str, t.Any] | None) -> tuple[str, ...]:
 
 
 def _accepted(catalogue: Catalogue, list_id: str) -> str | None:
-    row = catalogue.row("SELECT content_sha512 FROM versions WHERE list_id = ? ORDER BY sequence DESC", list_id)
+    row = catalogue.standing_version(list_id)
     return str(row["content_sha512"]) if row else None
 
 

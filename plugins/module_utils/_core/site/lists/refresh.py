@@ -15,6 +15,7 @@ from ...errors import SiteError, TrustError, VmimagesError
 from ...imagelist.check import content_digest
 from ...outcome import Outcome
 from ...times import from_text, to_text
+from ...trust.certificate import der_of
 from ..judgement import snapshot
 from ..judgement.assess import active_lists, pending_rebaseline, subscription_of
 from ..judgement.path_status import AnchorStore, Judge
@@ -134,7 +135,7 @@ def acceptance(writer: Writer, name: str, offer: Offer) -> tuple[str, dict[str, 
             "message_sha256": digest,
             "content_sha512": content_digest(verified.content),
             "signer": verified.signer.as_dict(),
-            "path": [hashlib.sha256(_der(certificate)).hexdigest() for certificate in verified.path],
+            "path": [hashlib.sha256(der_of(certificate)).hexdigest() for certificate in verified.path],
             "crls": [crl.as_dict() for crl in verified.crls],
             "good_until": to_text(verified.good_until),
         },
@@ -148,9 +149,7 @@ def accepted(
 
     Whether it stands is judged by the terms of `subscription`; `rebaseline` plans an act that is not recorded yet.
     """
-    row = catalogue.row(
-        "SELECT version, content_sha512, signer FROM versions WHERE list_id = ? ORDER BY sequence DESC", name
-    )
+    row = catalogue.standing_version(name)
     if row is None:
         return None
     # Where versions have only risen, none of the contents before can be taken for a new one.
@@ -173,7 +172,7 @@ def accepted(
 
 
 def _version(catalogue: Catalogue, name: str) -> str | None:
-    row = catalogue.row("SELECT version FROM versions WHERE list_id = ? ORDER BY sequence DESC", name)
+    row = catalogue.standing_version(name)
     return str(row["version"]) if row else None
 
 
@@ -204,9 +203,7 @@ def _unexpected(error: Exception) -> SiteError:
     return SiteError("internal_error", f"An unexpected {type(error).__name__} stopped this list: {error}.")
 
 
-def _note_refusal(catalogue: Catalogue, name: str, offer: Offer, error: VmimagesError) -> None:
-    if not isinstance(error, TrustError):
-        return
+def _note_refusal(catalogue: Catalogue, name: str, offer: Offer, error: TrustError) -> None:
     known = catalogue.row("SELECT code, at FROM refusals WHERE list_id = ?", name)
     # A server that sends other garbage each time does not fill the journal.
     if known is not None and known["code"] == error.code and catalogue.now() < from_text(known["at"]) + _REFUSAL_REST:
@@ -215,9 +212,3 @@ def _note_refusal(catalogue: Catalogue, name: str, offer: Offer, error: Vmimages
     record = {"identifier": name, "code": error.code, "detail": error.detail, "message_sha256": digest}
     with catalogue.writing() as writer:
         writer.commit(("refused", record))
-
-
-def _der(certificate: t.Any) -> bytes:
-    from cryptography.hazmat.primitives.serialization import Encoding
-
-    return t.cast("bytes", certificate.public_bytes(Encoding.DER))

@@ -24,7 +24,6 @@ from .report import ListReport
 if t.TYPE_CHECKING:
     from ..store.catalogue import Catalogue
 
-REFRESH: t.Final = ("stale", "always", "never")
 _NOTHING: t.Final[t.Mapping[str, t.Any]] = {"subscription": None, "list": None, "rebaseline": None}
 
 

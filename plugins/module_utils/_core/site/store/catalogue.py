@@ -92,6 +92,10 @@ class Catalogue:
             found: sqlite3.Row | None = self.connection.execute(statement, values).fetchone()
         return found
 
+    def standing_version(self, list_id: str) -> sqlite3.Row | None:
+        """What was accepted last for a list: its row of `versions`; None while nothing was."""
+        return self.row("SELECT * FROM versions WHERE list_id = ? ORDER BY sequence DESC", list_id)
+
     def note(self, statement: str, *values: t.Any) -> None:
         """Write to this host's own tables (`polls`, `paths`), which no journal line speaks of."""
         with index.faults(self.state.index):
