@@ -48,9 +48,12 @@ demo: collection
 	@$(ANSIBLE) $(BIN)/ansible-playbook hepix.vmimages.demo -e '{"hepix_vmimages_demo_report": "$(CURDIR)/$(REPORT)"}'
 	@cat $(REPORT)
 
+# Most tests wait for a process or a disk: one worker for each core, and whoever is done takes from the others.
+WORKERS = --numprocesses logical --maxprocesses 4 --dist worksteal
+
 test: .venv/.tests collection
 	@tests/prepare
-	@$(ANSIBLE) $(BIN)/python -m pytest --durations=10 tests/unit tests/integration
+	@$(ANSIBLE) $(BIN)/python -m pytest $(WORKERS) --durations=10 tests/unit tests/integration
 
 # Where there is no wheel of atheris for this Python, Hypothesis takes its place.
 .venv/.fuzz: .venv/.tests

@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import atexit
+import collections
 import datetime
 import importlib.util
+import itertools
 import os
 import pathlib
 import shutil
@@ -37,7 +39,8 @@ if not _importable():
 # A user's PATH often lacks the directories where nginx and mke2fs are.
 os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
 
-MISSING: dict[str, list[str]] = {}
+#: How the reason of a test that was left out begins; the reports of all workers carry it to the summary.
+LEFT_OUT = "Skipped: needs "
 
 
 def _is_missing(requirement: str) -> bool:
@@ -54,8 +57,6 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     missing = [requirement for requirement in needed if _is_missing(requirement)]
     if not missing:
         return
-    for requirement in missing:
-        MISSING.setdefault(requirement, []).append(item.nodeid)
     if os.environ.get("CI", "").lower() in ("true", "1", "yes"):
         pytest.fail(f"needs {', '.join(missing)}, and CI leaves nothing out", pytrace=False)
     pytest.skip(f"needs {', '.join(missing)}")
@@ -63,11 +64,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say loudly which requirement left out how many tests."""
-    if not MISSING:
+    reasons = [str(report.longrepr[-1]) for report in terminalreporter.getreports("skipped")]
+    left_out = [reason[len(LEFT_OUT) :].split(", ") for reason in reasons if reason.startswith(LEFT_OUT)]
+    if not left_out:
         return
     terminalreporter.section("LEFT OUT: something is missing on this machine", sep="!", red=True, bold=True)
-    for requirement, tests in sorted(MISSING.items()):
-        terminalreporter.write_line(f"{requirement}: {len(tests)} tests did not run", red=True)
+    for requirement, tests in sorted(collections.Counter(itertools.chain(*left_out)).items()):
+        terminalreporter.write_line(f"{requirement}: {tests} tests did not run", red=True)
     terminalreporter.write_line("As root on Debian, `make test` installs what it needs by itself.")
 
 
