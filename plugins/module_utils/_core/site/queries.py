@@ -33,18 +33,18 @@ def images(
         rows += latest(catalogue, list_id=require_list(catalogue, name))
     if not (images or tags or lists):
         rows = latest(catalogue)
-    known = {row["row"]: assessor.assess(row) for row in rows}
+    known = {known.row["row"]: known for known in assessor.assess_all(rows)}
     wanted = {"any": (True, False), "allowed": (True,), "refused": (False,)}[state]
-    return [describe(assessor, found) for found in known.values() if found.verdict.allowed in wanted]
+    return [describe(found) for found in known.values() if found.verdict.allowed in wanted]
 
 
 def judge(catalogue: Catalogue, name: str) -> dict[str, t.Any]:
     """One image by UUID or tag, with its verdict now; ``unknown_image``."""
     assessor = Assessor(catalogue)
-    return describe(assessor, assessor.assess(resolve(catalogue, name)[0]))
+    return describe(assessor.assess(resolve(catalogue, name)[0]))
 
 
-def describe(assessor: Assessor, known: Known) -> dict[str, t.Any]:
+def describe(known: Known) -> dict[str, t.Any]:
     """One image for results: what its list says, its verdict, its file and the decisions about it."""
     row = known.row
     file = known.facts.file
@@ -71,7 +71,7 @@ def describe(assessor: Assessor, known: Known) -> dict[str, t.Any]:
                 "author": decision.author,
                 "until": to_text(decision.until) if decision.until else None,
             }
-            for decision in assessor.decisions(known.facts, known.list_id)
+            for decision in known.decisions
         ],
         "metadata": dict(known.metadata),
     }
@@ -80,11 +80,13 @@ def describe(assessor: Assessor, known: Known) -> dict[str, t.Any]:
 def lists(catalogue: Catalogue) -> list[dict[str, t.Any]]:
     """Every subscribed list: title, address, version, dates, signer, last success, last error, certification path."""
     assessor = Assessor(catalogue)
+    names = active_lists(catalogue)
+    assessor.look_up(names)
     return [
         {
             "identifier": name,
-            **snapshot.describe_list(catalogue, assessor, name),
-            "signer": assessor.signer(name),
+            **snapshot.describe_list(assessor, name),
+            "signer": assessor.record(name).signer,
         }
-        for name in active_lists(catalogue)
+        for name in names
     ]

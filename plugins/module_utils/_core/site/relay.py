@@ -67,7 +67,7 @@ def relay(
     assessor = Assessor(catalogue, now)
     base = base_uri if base_uri.endswith("/") else f"{base_uri}/"
     found = sorted(
-        (assessor.assess(row) for row in _scope(catalogue, lists, images)),
+        assessor.assess_all(_scope(catalogue, lists, images)),
         key=lambda known: (known.image_id, known.list_id),
     )
     relayed = {known.image_id: _image(known, base) for known in found if known.verdict.allowed}

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from ...errors import SiteError, TransferError
 from ...transfer.atomic import replace, storage_errors
-from ..judgement.assess import stat_record
+from ..judgement.records import stat_record
 from . import octets
 from .plan import Step, proves, record_of
 from .run import Run

@@ -18,7 +18,7 @@ from ...errors import TransferError
 from ...imagelist.model import CHECKSUM
 from ...transfer.checksum import digest_file
 from ...transfer.fetch import fetch_file
-from ..judgement.assess import stat_record
+from ..judgement.records import stat_record
 
 if t.TYPE_CHECKING:
     import sqlite3

@@ -11,7 +11,8 @@ import typing as t
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..judgement.assess import Assessor, latest, require_list, resolve, stat_record
+from ..judgement.assess import Assessor, latest, require_list, resolve
+from ..judgement.records import stat_record
 
 if t.TYPE_CHECKING:
     from ..store.catalogue import Catalogue
@@ -97,9 +98,10 @@ def plan(catalogue: Catalogue, scope: Scope, *, verify: bool = False) -> list[St
     for row in latest(catalogue):
         candidates.setdefault(file_name(row), []).append(row)
     steps = [*_superseded(catalogue, candidates.keys(), scope)]
-    for name, rows in candidates.items():
-        if any(scope(row) for row in rows):
-            steps += _steps(catalogue, name, [_judge(assessor, row) for row in rows], scope, verify=verify)
+    asked = {name: rows for name, rows in candidates.items() if any(scope(row) for row in rows)}
+    judged = _judge_all(assessor, [row for rows in asked.values() for row in rows])
+    for name, rows in asked.items():
+        steps += _steps(catalogue, name, [next(judged) for _row in rows], scope, verify=verify)
     return steps
 
 
@@ -177,11 +179,16 @@ def unknown_files(catalogue: Catalogue) -> list[str]:
 
 
 def _judge(assessor: Assessor, row: sqlite3.Row) -> _Judged:
-    known = assessor.assess(row, assume_file=True)
-    owned = known.facts.owner == known.list_id
-    if not known.verdict.allowed:
-        return _Judged(row, False, known.verdict.code, owned)
-    return _Judged(row, known.facts.selected, "" if known.facts.selected else "not_selected", owned)
+    return next(_judge_all(assessor, [row]))
+
+
+def _judge_all(assessor: Assessor, rows: t.Sequence[sqlite3.Row]) -> t.Iterator[_Judged]:
+    for known in assessor.assess_all(rows, assume_file=True):
+        owned, selected = known.facts.owner == known.list_id, known.facts.selected
+        if not known.verdict.allowed:
+            yield _Judged(known.row, False, known.verdict.code, owned)
+        else:
+            yield _Judged(known.row, selected, "" if selected else "not_selected", owned)
 
 
 def _steps(

@@ -5,17 +5,16 @@
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 import typing as t
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from pathlib import Path
+from datetime import datetime
 
 from ...errors import SiteError
 from ...times import from_text
 from ..subscription import UUID, Subscription
 from .path_status import Judge
+from .records import ImageRecords, ListRecord, chunks, image_records, list_records, subscription_from
 from .verdict import Decision, FileFacts, ImageFacts, ListFacts, PathStatus, Verdict, verdict
 
 if t.TYPE_CHECKING:
@@ -30,12 +29,14 @@ _LATEST: t.Final = (
 
 @dataclass(frozen=True)
 class Known:
-    """One image of one list as the index knows it, with its verdict."""
+    """One image of one list as the index knows it, with its verdict; `decisions` are those that speak of it, ended
+    ones included."""
 
     row: sqlite3.Row
     list_id: str
     image_id: str
     facts: ImageFacts
+    decisions: tuple[Decision, ...]
     verdict: Verdict
 
     @property
@@ -51,23 +52,25 @@ class Assessor:
         self.catalogue = catalogue
         self.now = now or catalogue.now()
         self._judge = Judge(catalogue)
-        self._lists: dict[str, tuple[Subscription, ListFacts]] = {}
+        self._records: dict[str, ListRecord] = {}
+        self._facts: dict[str, ListFacts] = {}
+
+    def look_up(self, list_ids: t.Iterable[str]) -> None:
+        """Read the records of many lists at once; the others are read when they are asked for."""
+        self._records.update(list_records(self.catalogue, (name for name in list_ids if name not in self._records)))
+
+    def record(self, list_id: str) -> ListRecord:
+        """What the index holds about a list."""
+        if list_id not in self._records:
+            self.look_up([list_id])
+        return self._records[list_id]
 
     def of_list(self, list_id: str) -> tuple[Subscription, ListFacts]:
         """The subscription and the facts of a list."""
-        if list_id not in self._lists:
-            self._lists[list_id] = _list_facts(self.catalogue, list_id)
-        return self._lists[list_id]
-
-    def title(self, list_id: str) -> str:
-        """The list's title, empty while no version was accepted."""
-        row = self.catalogue.standing_version(list_id)
-        return str(row["title"]) if row else ""
-
-    def signer(self, list_id: str) -> dict[str, t.Any] | None:
-        """Who signed the list's current message; None while no version was accepted."""
-        row = self.catalogue.standing_version(list_id)
-        return json.loads(row["signer"]) if row else None
+        record = self.record(list_id)
+        if list_id not in self._facts:
+            self._facts[list_id] = record.facts()
+        return record.subscription, self._facts[list_id]
 
     def fingerprints(self) -> dict[str, str]:
         """The trust anchors that were looked at so far, and their state; without those that cannot be read."""
@@ -75,78 +78,45 @@ class Assessor:
 
     def path_status(self, list_id: str) -> PathStatus:
         """How the list's message stands with the present anchors and CRLs."""
-        return self._judge.status(list_id, self.of_list(list_id)[0], self.now)
+        return self._judge.status(list_id, self.record(list_id).subscription, self.now)
 
     def assess(self, row: sqlite3.Row, *, assume_file: bool = False) -> Known:
         """The verdict on one row of `images`; with `assume_file` as it would be with the verified file in the cache."""
+        return next(self.assess_all([row], assume_file=assume_file))
+
+    def assess_all(self, rows: t.Sequence[sqlite3.Row], *, assume_file: bool = False) -> t.Iterator[Known]:
+        """The verdicts on many rows of `images`, in their order."""
+        for some in chunks(rows):
+            self.look_up(row["list_id"] for row in some)
+            records = image_records(self.catalogue, some)
+            for row in some:
+                yield self._assess(row, records, assume_file=assume_file)
+
+    def _assess(self, row: sqlite3.Row, records: ImageRecords, *, assume_file: bool) -> Known:
         list_id = row["list_id"]
-        image = self._image(row, assume_file=assume_file)
-        decisions = self.decisions(image, list_id)
+        image = _image(row, records, assume_file=assume_file)
+        decisions = records.decided(row)
         decided = any(decision.applies(image, list_id, self.now) for decision in decisions)
         subscription, facts = self.of_list(list_id)
         # Where nothing is approved without a decision, it is the decision that is missing.
         chosen = decided or not subscription.approves_new
-        image = replace(image, selected=subscription.selects(image.identifier, image.tag, decided=chosen))
+        if not subscription.selects(image.identifier, image.tag, decided=chosen):
+            image = replace(image, selected=False)
         judged = verdict(image, facts, self.path_status(list_id), decisions, self.now)
-        return Known(row, list_id, row["image_id"], image, judged)
-
-    def decisions(self, image: ImageFacts, list_id: str) -> list[Decision]:
-        """The site's decisions about the image itself and about its tag, ended ones included."""
-        rows = self.catalogue.rows(
-            "SELECT * FROM decisions WHERE target_type = 'image' AND target = ? AND list_id IN ('', ?) UNION ALL "
-            "SELECT * FROM decisions WHERE target_type = 'tag' AND target = ? AND list_id IN ('', ?)",
-            image.identifier,
-            list_id,
-            image.tag,
-            list_id,
-        )
-        return [_decision(row) for row in rows]
-
-    def _image(self, row: sqlite3.Row, *, assume_file: bool) -> ImageFacts:
-        owner = self.catalogue.row("SELECT list_id FROM owners WHERE image_id = ?", row["image_id"])
-        metadata = json.loads(row["metadata"])
-        return ImageFacts(
-            identifier=row["image_id"],
-            title=str(metadata.get("dc:title", "")),
-            tag=row["tag"],
-            version=row["version"],
-            endorsed=row["until"] is None,
-            owner=owner["list_id"] if owner else "",
-            expires=from_text(row["expires"]) if row["expires"] else None,
-            file=FileFacts("", True) if assume_file else self._file(row),
-        )
-
-    def _file(self, row: sqlite3.Row) -> FileFacts | None:
-        # Whatever list it was fetched for: these are the octets.
-        record = self.catalogue.row(
-            "SELECT * FROM files WHERE image_id = ? AND version = ? AND sha512 = ? AND state = 'current'",
-            row["image_id"],
-            row["version"],
-            row["sha512"],
-        )
-        if record is None:
-            return None
-        path = self.catalogue.state.current / record["name"]
-        found = stat_record(path)
-        if found is None:
-            return None
-        return FileFacts(
-            str(path), all(found[key] == record[key] for key in found), {key: record[key] for key in found}
-        )
+        return Known(row, list_id, row["image_id"], image, decisions, judged)
 
 
-def stat_record(path: Path) -> dict[str, int] | None:
-    """Size in octets, mtime and ctime in nanoseconds, inode: what proves a verified file unchanged; None if gone."""
-    try:
-        found = os.lstat(path)
-    except FileNotFoundError:
-        return None
-    return {
-        "size": found.st_size,
-        "mtime_ns": found.st_mtime_ns,
-        "ctime_ns": found.st_ctime_ns,
-        "inode": found.st_ino,
-    }
+def _image(row: sqlite3.Row, records: ImageRecords, *, assume_file: bool) -> ImageFacts:
+    return ImageFacts(
+        identifier=row["image_id"],
+        title=str(json.loads(row["metadata"]).get("dc:title", "")),
+        tag=row["tag"],
+        version=row["version"],
+        endorsed=row["until"] is None,
+        owner=records.owners.get(row["image_id"], ""),
+        expires=from_text(row["expires"]) if row["expires"] else None,
+        file=FileFacts("", True) if assume_file else records.file(row),
+    )
 
 
 def latest(catalogue: Catalogue, *, list_id: str | None = None, image_id: str | None = None) -> list[sqlite3.Row]:
@@ -219,42 +189,4 @@ def subscription_of(catalogue: Catalogue, list_id: str) -> Subscription:
     row = catalogue.row("SELECT definition FROM lists WHERE list_id = ?", list_id)
     if row is None:
         raise SiteError("unknown_list", f"No list {list_id!r} is subscribed.", name=list_id)
-    return Subscription.from_options(json.loads(row["definition"]))
-
-
-def _list_facts(catalogue: Catalogue, list_id: str) -> tuple[Subscription, ListFacts]:
-    subscription = subscription_of(catalogue, list_id)
-    row = catalogue.row("SELECT active FROM lists WHERE list_id = ?", list_id)
-    version = catalogue.standing_version(list_id)
-    return subscription, ListFacts(
-        identifier=list_id,
-        subscribed=bool(row and row["active"]),
-        version=version["version"] if version else None,
-        created=from_text(version["created"]) if version else None,
-        expires=from_text(version["expires"]) if version else None,
-        max_age=subscription.age_limit(),
-        approves_new=subscription.approves_new,
-        by_name_only=subscription.new_images == "refuse",
-        refreshed=_refreshed(catalogue, list_id, version),
-        max_unrefreshed=timedelta(seconds=subscription.max_unrefreshed) if subscription.max_unrefreshed else None,
-    )
-
-
-def _refreshed(catalogue: Catalogue, list_id: str, version: sqlite3.Row | None) -> datetime | None:
-    """When the list's server was last asked with success; on a host that has no note of it, the last acceptance."""
-    poll = catalogue.row("SELECT refreshed FROM polls WHERE list_id = ?", list_id)
-    if poll is not None and poll["refreshed"]:
-        return from_text(poll["refreshed"])
-    return from_text(version["accepted_at"]) if version else None
-
-
-def _decision(row: sqlite3.Row) -> Decision:
-    return Decision(
-        decision=row["decision"],
-        target_type=row["target_type"],
-        target=row["target"],
-        reason=row["reason"],
-        author=row["author"],
-        until=from_text(row["until"]) if row["until"] else None,
-        list_id=row["list_id"],
-    )
+    return subscription_from(row["definition"])

@@ -22,7 +22,8 @@ from ...transfer.atomic import sweep, write_atomic
 from ...trust.anchors import fingerprint
 from ..store.state import StateDirectory
 from ..subscription import UUID
-from .assess import Assessor, Known, active_lists, latest, pending_rebaseline, stat_record
+from .assess import Assessor, Known, active_lists, latest, rebaseline_record
+from .records import stat_record
 
 if t.TYPE_CHECKING:
     from ..store.catalogue import Catalogue
@@ -72,8 +73,7 @@ def _write(catalogue: Catalogue) -> None:
     head = catalogue.head()
     assessor = Assessor(catalogue)
     images: dict[str, t.Any] = {}
-    for row in latest(catalogue):
-        known = assessor.assess(row)
+    for known in assessor.assess_all(latest(catalogue)):
         if known.image_id not in images or known.facts.owner == known.list_id:
             images[known.image_id] = _image(known)
     document = {
@@ -81,7 +81,7 @@ def _write(catalogue: Catalogue) -> None:
         "written": to_text(assessor.now),
         "journal": {"sequence": head.sequence, "digest": head.digest, "start": head.start, "size": head.end},
         "anchors": assessor.fingerprints(),
-        "lists": {name: describe_list(catalogue, assessor, name) for name in active_lists(catalogue)},
+        "lists": {name: describe_list(assessor, name) for name in active_lists(catalogue)},
         "images": images,
     }
     octets = json.dumps(document, sort_keys=True, indent=1).encode() + b"\n"
@@ -206,14 +206,15 @@ def _image(known: Known) -> dict[str, t.Any]:
     }
 
 
-def describe_list(catalogue: Catalogue, assessor: Assessor, name: str) -> dict[str, t.Any]:
+def describe_list(assessor: Assessor, name: str) -> dict[str, t.Any]:
     """One list: title, address, version, dates, last success, last error, an act of re-baselining that waits for its
     content, how its certification path stands."""
     subscription, facts = assessor.of_list(name)
-    poll = catalogue.row("SELECT * FROM polls WHERE list_id = ?", name)
+    record = assessor.record(name)
+    poll, act = record.poll, record.rebaseline
     status = assessor.path_status(name)
     return {
-        "title": assessor.title(name),
+        "title": record.title,
         "uri": subscription.uri,
         "version": facts.version,
         "created": to_text(facts.created) if facts.created else None,
@@ -221,7 +222,7 @@ def describe_list(catalogue: Catalogue, assessor: Assessor, name: str) -> dict[s
         "refreshed": poll["refreshed"] if poll else None,
         "max_unrefreshed": subscription.max_unrefreshed,
         "error": {"code": poll["code"], "detail": poll["detail"]} if poll and poll["code"] else None,
-        "rebaseline": pending_rebaseline(catalogue, name),
+        "rebaseline": rebaseline_record(act) if act else None,
         "path": {
             "code": status.code,
             "detail": status.detail,
