@@ -14,6 +14,7 @@ from datetime import datetime
 
 from ..errors import PublishError
 from ..imagelist import versions
+from ..imagelist.difference import PER_SIGNATURE, images_by_identifier, meaning
 from ..imagelist.model import CHECKSUM, ENDORSER, IMAGE, IMAGES, X509, Image, ImageList
 from ..times import to_text
 from .history import KnownImage
@@ -30,9 +31,6 @@ _IMAGE_DEFAULTS: t.Final[t.Mapping[str, str]] = {
     "hv:hypervisor": "kvm",
 }
 _LIST_DEFAULTS: t.Final[t.Mapping[str, str]] = dict.fromkeys(LIST_TEXTS.values(), "")
-
-#: Keys whose change alone is no change of meaning.
-_PER_SIGNATURE: t.Final = frozenset({"dc:date:created", EXPIRES, "hv:version"})
 
 
 @dataclass(frozen=True)
@@ -85,7 +83,7 @@ def compose(
         ENDORSER: _endorser(spec, merged, signer),
         IMAGES: _images(spec, merged, digests, known),
     }
-    return {key: value for key, value in raw.items() if value is not None and key not in _PER_SIGNATURE}
+    return {key: value for key, value in raw.items() if value is not None and key not in PER_SIGNATURE}
 
 
 def decide(
@@ -124,22 +122,10 @@ def decide(
     return Decision(reason or "version", raw, version)
 
 
-def meaning(raw: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """What a list says, for comparison: without dates and version, its images by identifier."""
-    said = {key: value for key, value in raw.items() if key not in _PER_SIGNATURE}
-    said[IMAGES] = images_by_identifier(raw)
-    return said
-
-
-def images_by_identifier(raw: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """The images of a list object: identifier -> image object."""
-    return {item[IMAGE]["dc:identifier"]: item[IMAGE] for item in raw.get(IMAGES, ())}
-
-
 def known_images(raw: t.Mapping[str, t.Any]) -> dict[str, KnownImage]:
     """What the history keeps of the images of a list object that we compose."""
     return {
-        identifier.lower(): KnownImage(image.get("hv:version", ""), image[_SHA512].lower(), image.get(FORMAT, ""))
+        identifier: KnownImage(image.get("hv:version", ""), image[_SHA512].lower(), image.get(FORMAT, ""))
         for identifier, image in images_by_identifier(raw).items()
     }
 

@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import typing as t
 
+from ..imagelist.difference import images_by_identifier
 from ..imagelist.model import CHECKSUM, IMAGE, IMAGES
 from ..outcome import Outcome
 from ..times import to_text
-from .compose import images_by_identifier
 from .history import PENDING
 from .plan import Plan
 

@@ -13,6 +13,7 @@ from datetime import timedelta
 
 from ...errors import SiteError, TrustError, VmimagesError
 from ...imagelist.check import content_digest
+from ...imagelist.difference import compare
 from ...outcome import Outcome
 from ...times import from_text, to_text
 from ...trust.certificate import der_of
@@ -99,14 +100,12 @@ def report_on(catalogue: Catalogue, name: str, subscription: Subscription, offer
     if offer.status not in ("new", "renewed"):
         return ListReport(name, subscription.uri, offer.status, previous, previous)
     _verified, content = require_message(offer)
-    endorsed = {image.identifier for image in content.images}
     rows = catalogue.rows("SELECT image_id, version, sha512, until FROM images WHERE list_id = ?", name)
     standing = {row["image_id"]: row for row in rows if row["until"] is None}
-    changed = {
-        image.identifier: image.version == standing[image.identifier]["version"]
-        for image in content.images
-        if image.identifier in standing and image.sha512 != standing[image.identifier]["sha512"]
-    }
+    images = {image.identifier: image for image in content.images}
+    sides = compare(
+        {name: row["sha512"] for name, row in standing.items()}, {name: image.sha512 for name, image in images.items()}
+    )
     owners = catalogue.rows("SELECT image_id FROM owners WHERE list_id <> ?", name)
     return ListReport(
         identifier=name,
@@ -114,11 +113,11 @@ def report_on(catalogue: Catalogue, name: str, subscription: Subscription, offer
         status=offer.status,
         version=content.version,
         previous_version=previous,
-        new_images=tuple(sorted(endorsed - {row["image_id"] for row in rows})),
-        withdrawn_images=tuple(sorted(set(standing) - endorsed)),
-        clashes=tuple(sorted(endorsed & {row["image_id"] for row in owners})),
-        changed_images=tuple(sorted(changed)),
-        reused_versions=tuple(sorted(image for image, same_version in changed.items() if same_version)),
+        new_images=tuple(sorted(images.keys() - {row["image_id"] for row in rows})),
+        withdrawn_images=sides.removed,
+        clashes=tuple(sorted(images.keys() & {row["image_id"] for row in owners})),
+        changed_images=sides.changed,
+        reused_versions=tuple(name for name in sides.changed if images[name].version == standing[name]["version"]),
     )
 
 
