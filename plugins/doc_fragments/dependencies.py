@@ -7,7 +7,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """Fragments hepix.vmimages.dependencies and .dependencies.transfer."""
+    """Fragments hepix.vmimages.dependencies, .dependencies.transfer and .dependencies.iso."""
 
     DOCUMENTATION = r"""
 options: {}
@@ -27,4 +27,12 @@ options: {}
 requirements:
   - requests >= 2.28
   - urllib3 >= 2
+"""
+
+    # For modules that read or write context disks, and need nothing else.
+    ISO = r"""
+options: {}
+requirements:
+  - python >= 3.9
+  - pycdlib >= 1.14
 """

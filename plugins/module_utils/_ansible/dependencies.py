@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import json
 import os
@@ -53,6 +54,7 @@ class Library:
 
 
 CRYPTOGRAPHY: t.Final = Library("cryptography", (49,), (52,))
+PYCDLIB: t.Final = Library("pycdlib", (1, 14))
 REQUESTS: t.Final = Library("requests", (2, 28))
 
 
@@ -105,7 +107,10 @@ def installed_version(name: str) -> str | None:
             key, equals, value = line.partition("=")
             if equals and key.split(":")[0].strip() == "__version__":
                 return value.strip().strip("\"'")
-    return "unknown"
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
 
 
 def suitable_interpreter(libraries: Sequence[Library]) -> str | None:
@@ -120,9 +125,10 @@ def suitable_interpreter(libraries: Sequence[Library]) -> str | None:
 def _probe(interpreter: str, libraries: Sequence[Library]) -> bool:
     names = [library.name for library in libraries]
     code = (
-        "import importlib, json, sys\n"
+        "import importlib, importlib.metadata, json, sys\n"
         f"modules = [importlib.import_module(name) for name in {names!r}]\n"
-        "print(json.dumps([list(sys.version_info[:2]), [module.__version__ for module in modules]]))"
+        "versions = [importlib.metadata.version(module.__name__) for module in modules]\n"
+        "print(json.dumps([list(sys.version_info[:2]), versions]))"
     )
     try:
         answer = subprocess.run(

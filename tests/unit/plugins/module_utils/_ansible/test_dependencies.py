@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import sys
 import typing as t
+from importlib import metadata
 from pathlib import Path
 
 import cryptography
@@ -19,6 +20,7 @@ from ansible_collections.hepix.vmimages.plugins.module_utils._ansible import dep
 from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.dependencies import (
     CRYPTOGRAPHY,
     INTERPRETER_VARIABLE,
+    PYCDLIB,
     REQUESTS,
     RESPAWN_LIMIT,
     Library,
@@ -43,16 +45,24 @@ def test_what_is_not_installed_does_not_suit() -> None:
 def test_the_requirements_are_those_of_the_fragment() -> None:
     documented = [
         entry.replace(" ", "")
-        for text in (fragment.ModuleDocFragment.DOCUMENTATION, fragment.ModuleDocFragment.TRANSFER)
+        for text in (
+            fragment.ModuleDocFragment.DOCUMENTATION,
+            fragment.ModuleDocFragment.TRANSFER,
+            fragment.ModuleDocFragment.ISO,
+        )
         for entry in yaml.safe_load(text)["requirements"]
     ]
-    assert {CRYPTOGRAPHY.requirement, REQUESTS.requirement} <= set(documented)
+    assert {CRYPTOGRAPHY.requirement, PYCDLIB.requirement, REQUESTS.requirement} <= set(documented)
 
 
 def test_installed_versions_are_found() -> None:
     assert dependencies.installed_version("cryptography") == cryptography.__version__
     assert dependencies.installed_version("requests") == requests.__version__
     assert dependencies.installed_version("no_such_library") is None
+
+
+def test_a_version_that_no_file_of_the_library_states_is_that_of_its_metadata() -> None:
+    assert dependencies.installed_version("pycdlib") == metadata.version("pycdlib")
 
 
 def test_this_interpreter_lacks_nothing() -> None:
