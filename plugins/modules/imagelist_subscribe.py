@@ -54,20 +54,32 @@ options:
     type: str
   endorsers:
     description:
-      - Who may sign the list, as pairs of names in the slash form. Needed with O(state=present).
+      - Who may sign the list - pairs of names in the slash form, endorsers of the site's registry by their names (see
+        M(hepix.vmimages.endorser)), or endorsers of a subscribed endorser list (see
+        M(hepix.vmimages.endorserlist_subscribe)). Needed with O(state=present).
+      - An endorser given by name is looked up each time. When the site removes the endorser, or the endorser list no
+        longer names this person, the images of this list are stopped at the next check.
+      - A pair that the site took away from a registered endorser authorises nobody, also when it stands here.
     type: list
     elements: dict
     suboptions:
       dn:
         description:
-          - The name of the signer, for example V(/DC=org/DC=example-grid/CN=Erin Endorser).
+          - The name of the signer, for example V(/DC=org/DC=example-grid/CN=Erin Endorser). Needs O(endorsers[].ca).
         type: str
-        required: true
       ca:
         description:
           - The name of the certification authority that issued the signer's certificate.
         type: str
-        required: true
+      name:
+        description:
+          - The name of a registered endorser or, with O(endorsers[].endorser_list), the identifier of a person in that
+            list.
+        type: str
+      endorser_list:
+        description:
+          - The UUID of a subscribed endorser list that names the person.
+        type: str
   select:
     description:
       - The images of the list to be cached once they are approved, by UUID or by tag.
@@ -189,6 +201,12 @@ EXAMPLES = r"""
     select: [worker, login]
     new_images: cache
     refresh: always
+
+- name: Subscribe to whatever Erin signs, by any of her certificates
+  hepix.vmimages.imagelist_subscribe:
+    uri: https://images.example.org/erin.list
+    endorsers:
+      - name: erin
 
 - name: Go back to a content that the endorser confirms, after a version that nothing can follow
   hepix.vmimages.imagelist_subscribe:
@@ -393,7 +411,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.arguments import (
     CATALOGUE,
-    ENDORSERS,
+    SIGNERS,
     TRUST,
     duration,
 )
@@ -409,7 +427,7 @@ from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.subscrip
 ARGUMENTS = {
     "uri": {"type": "str"},
     "identifier": {"type": "str"},
-    "endorsers": ENDORSERS,
+    "endorsers": SIGNERS,
     "select": {"type": "list", "elements": "str", "default": []},
     "new_images": {"type": "str", "choices": ["report", "approve", "cache", "refuse"], "default": "report"},
     "tag_key": {"type": "str", "default": "dc:title", "no_log": False},

@@ -59,6 +59,21 @@ ENDORSERS: t.Final[dict[str, t.Any]] = {
     "options": {"dn": {"type": "str", "required": True}, "ca": {"type": "str", "required": True}},
 }
 
+#: who may sign a subscribed list: pairs, or endorsers by name
+SIGNERS: t.Final[dict[str, t.Any]] = {
+    "type": "list",
+    "elements": "dict",
+    "options": {
+        "dn": {"type": "str"},
+        "ca": {"type": "str"},
+        "name": {"type": "str"},
+        "endorser_list": {"type": "str"},
+    },
+    "required_together": [("dn", "ca")],
+    "mutually_exclusive": [("dn", "name"), ("dn", "endorser_list")],
+    "required_one_of": [("dn", "name")],
+}
+
 
 def duration(params: t.Mapping[str, t.Any], option: str) -> timedelta:
     """The time span of an option that has a default; raises SiteError option_invalid."""

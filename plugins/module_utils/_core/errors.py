@@ -106,6 +106,9 @@ REMEDIES: t.Final[t.Mapping[str, str]] = {
     "subscription_clash": "A list is subscribed once: to give it this address, set move; otherwise leave it as it is.",
     "subscription_invalid": "Correct the named option.",
     "decision_invalid": "Correct the named option.",
+    "endorser_invalid": "Correct the named option.",
+    "unknown_endorser": "Add the endorser first (module endorser), or name the (DN, CA) pair itself; `vmimages status` "
+    "shows the registered endorsers.",
     "settings_invalid": "Correct the named key of settings.json in the state directory.",
     "settings_unsafe": "Let only root and the owner of the state directory write this file (chmod go-w).",
     "handlers_unsafe": "Let only root and the owner of the state directory write the handlers, and the directories "

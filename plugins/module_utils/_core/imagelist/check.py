@@ -28,6 +28,7 @@ def check_list(
     *,
     identifier: t.Optional[str],
     endorsers: t.Optional[t.Sequence[tuple[str, str]]],
+    remark: str = "",
     last_accepted: t.Optional[t.Mapping[str, str]],
     rebaseline: t.Optional[str] = None,
     set_aside: t.Collection[str] = (),
@@ -37,7 +38,8 @@ def check_list(
 
     `content` and `certificate` are those of `Verified`; `when` is an aware time. `identifier` None: not pinned yet.
     `endorsers`: the authorised (DN, CA) pairs in slash form, an empty sequence authorises nobody; None: authorisation
-    is not asked, for readers that only report. `last_accepted`: ``{"version", "sha512_of_signed_content"}`` or None.
+    is not asked, for readers that only report; `remark` says what is known of a signer that is none of them.
+    `last_accepted`: ``{"version", "sha512_of_signed_content"}`` or None.
     `rebaseline`: the digest of the one content whose version may be lower or reused, by an administrator's act;
     `set_aside`: digests of contents accepted before the last one, which do not come back by their version alone.
     `explanation` records the outcome of each step, as in `verify_message`.
@@ -57,7 +59,7 @@ def check_list(
             explanation.not_asked(13, "no endorsers were named")
         else:
             with explanation.step(13) as note:
-                _check_authorised(certificate, endorsers)
+                _check_authorised(certificate, endorsers, remark)
                 note(f"one of {_count(len(endorsers), 'endorser')}")
         if identifier is None:
             explanation.not_asked(14, f"no identifier was named; the list is {found.identifier}")
@@ -90,9 +92,10 @@ def _check_endorser(found: ImageList, certificate: x509.Certificate) -> None:
         )
 
 
-def _check_authorised(certificate: x509.Certificate, endorsers: t.Sequence[tuple[str, str]]) -> None:
+def _check_authorised(certificate: x509.Certificate, endorsers: t.Sequence[tuple[str, str]], remark: str) -> None:
     if not any(signer_matches(certificate, dn, ca) for dn, ca in endorsers):
-        raise TrustError("not_authorised", f"The signer {_name(certificate)} is not authorised for this list.")
+        text = f"The signer {_name(certificate)} is not authorised for this list."
+        raise TrustError("not_authorised", f"{text} {remark}" if remark else text)
 
 
 def _check_identifier(found: ImageList, identifier: str) -> None:

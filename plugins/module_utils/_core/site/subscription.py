@@ -13,6 +13,7 @@ from ..durations import parse_duration
 from ..errors import SiteError, TransferError
 from ..transfer.policy import Policy, check_uri, host_of
 from ..trust.anchors import DEFAULT_ANCHORS
+from .endorsers.endorser import Pair, as_dicts, read_pair
 
 #: Whether CRLs or namespaces must be there, or are only used where they are.
 Mode = t.Literal["require", "if-present"]
@@ -38,9 +39,25 @@ class TrustOptions:
         return cls(**{field.name: options[field.name] for field in fields(cls) if options.get(field.name) is not None})
 
 
+@dataclass(frozen=True, order=True)
+class Named:
+    """An endorser by name: of the site's registry or, with `endorser_list`, of that subscribed list of endorsers."""
+
+    name: str
+    endorser_list: str = ""
+
+    def as_dict(self) -> dict[str, str]:
+        """As an option gives it."""
+        return {"name": self.name, **({"endorser_list": self.endorser_list} if self.endorser_list else {})}
+
+
 @dataclass(frozen=True)
 class Subscription:
-    """One subscription. `endorsers` are (DN, CA) pairs in slash form; durations are seconds, None for no limit."""
+    """One subscription; durations are seconds, None for no limit.
+
+    Who may sign: `endorsers` are (DN, CA) pairs in slash form, `named` are endorsers whose pairs are looked up when
+    the question is asked (see `endorsers.warrants`).
+    """
 
     uri: str
     identifier: str | None
@@ -53,6 +70,7 @@ class Subscription:
     max_unrefreshed: int | None = None
     ca_path: str | None = None
     allow_private: bool = False
+    named: tuple[Named, ...] = ()
 
     @classmethod
     def from_options(cls, options: t.Mapping[str, t.Any]) -> Subscription:
@@ -67,16 +85,15 @@ class Subscription:
             identifier = identifier.lower()
             if not UUID.match(identifier):
                 raise _invalid("identifier", f"{identifier!r} is not a UUID")
-        endorsers = tuple(_endorser(number, item) for number, item in enumerate(options.get("endorsers") or ()))
-        if not endorsers:
-            raise _invalid("endorsers", "at least one endorser (dn and ca) is needed: nobody else may change the list")
+        pairs, named = _endorsers(options.get("endorsers") or ())
         new_images = options.get("new_images") or "report"
         if new_images not in NEW_IMAGES:
             raise _invalid("new_images", f"{new_images!r} is none of {', '.join(NEW_IMAGES)}")
         return cls(
             uri=uri,
             identifier=identifier,
-            endorsers=tuple(sorted(set(endorsers))),
+            endorsers=pairs,
+            named=named,
             trust=TrustOptions.from_options(options.get("trust") or options),
             select=tuple(sorted({_name(item) for item in options.get("select") or ()})),
             new_images=new_images,
@@ -89,7 +106,9 @@ class Subscription:
 
     def as_dict(self) -> dict[str, t.Any]:
         """For the journal, the diff and the result; `from_options` reads it back."""
-        return {**asdict(self), "endorsers": [{"dn": dn, "ca": ca} for dn, ca in self.endorsers]}
+        told = {**asdict(self), "endorsers": [*as_dicts(self.endorsers), *(item.as_dict() for item in self.named)]}
+        del told["named"]
+        return told
 
     @property
     def approves_new(self) -> bool:
@@ -117,12 +136,30 @@ class Subscription:
         )
 
 
-def _endorser(number: int, item: t.Mapping[str, t.Any]) -> tuple[str, str]:
-    for key in ("dn", "ca"):
-        value = item.get(key)
-        if not isinstance(value, str) or not value.startswith("/"):
-            raise _invalid(f"endorsers[{number}].{key}", f"{value!r} is not a name in slash form, such as /DC=org/CN=x")
-    return item["dn"], item["ca"]
+def _endorsers(items: t.Sequence[t.Mapping[str, t.Any]]) -> tuple[tuple[Pair, ...], tuple[Named, ...]]:
+    """The pairs, and the endorsers by name, in a fixed order."""
+    if not items:
+        raise _invalid("endorsers", "at least one endorser (dn and ca, or name) is needed: nobody else may sign")
+    pairs: set[Pair] = set()
+    named: set[Named] = set()
+    for number, item in enumerate(items):
+        option = f"endorsers[{number}]"
+        if item.get("name") is None:
+            pairs.add(read_pair(item, option, _invalid))
+        elif item.get("dn") is not None or item.get("ca") is not None:
+            raise _invalid(option, "an endorser is given by dn and ca, or by name")
+        else:
+            named.add(_named(item, option))
+    return tuple(sorted(pairs)), tuple(sorted(named))
+
+
+def _named(item: t.Mapping[str, t.Any], option: str) -> Named:
+    name, of = item["name"], (item.get("endorser_list") or "").lower()
+    if not isinstance(name, str) or not name:
+        raise _invalid(f"{option}.name", f"{name!r} is not a name")
+    if of and not UUID.match(of):
+        raise _invalid(f"{option}.endorser_list", f"{of!r} is not a UUID")
+    return Named(name, of)
 
 
 def _name(text: str) -> str:

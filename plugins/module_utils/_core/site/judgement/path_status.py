@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Trust at use: the archived message judged again, with the present time, anchors and CRLs, without any network.
 
-A judgement stands while nothing that it rests on has changed: the message, the subscription's trust options and
-endorsers, the files of the anchors directory, and the rules themselves; not beyond the first end of a certificate or
-CRL that it used, and not before the time at which it was made. A refusal is never reused.
+A judgement stands while nothing that it rests on has changed: the message, the subscription's trust options, who may
+sign (see `endorsers.warrants`), the files of the anchors directory, and the rules themselves; not beyond the first end
+of a certificate or CRL that it used, and not before the time at which it was made. A refusal is never reused.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ import hashlib
 import json
 import threading
 import typing as t
+from dataclasses import dataclass
 from datetime import datetime
 
 from ...errors import TrustError, VmimagesError
 from ...times import from_text, to_text
 from ...trust import anchors as anchors_module
+from ..endorsers.warrants import Authorisation, authorisation
 from ..subscription import Subscription, TrustOptions
 from .verdict import PathStatus
 
@@ -30,7 +32,7 @@ if t.TYPE_CHECKING:
 
 
 #: To be raised when the rules of `trust` become stricter, so that no judgement by the old ones stands.
-RULES: t.Final = 1
+RULES: t.Final = 2
 
 
 class AnchorStore:
@@ -86,6 +88,20 @@ def verify(
     )
 
 
+@dataclass(frozen=True)
+class _Judgement:
+    """A message that stands: until when its path does, by which CRLs, and which of the authorised pairs signed it."""
+
+    good_until: datetime
+    crls: tuple[str, ...]
+    signer: tuple[tuple[str, str], ...]
+
+    def status(self, allowed: Authorisation) -> PathStatus:
+        """As it is while the signer is authorised."""
+        until = allowed.until(self.signer)
+        return PathStatus(None, "", self.good_until if until is None else min(self.good_until, until), self.crls)
+
+
 class Judge:
     """Judges many lists in one run: each anchors directory is looked at once, and loaded only when needed."""
 
@@ -110,23 +126,23 @@ class Judge:
         if row is None:
             return PathStatus(None, "", None)
         try:
-            basis = self._basis(row["message_sha256"], subscription)
+            allowed = authorisation(self._catalogue, subscription)
+            basis = self._basis(row["message_sha256"], subscription, allowed)
             known = self._known(list_id, basis, now)
-            if known is not None:
-                return known
-            judged = self._judge(self._catalogue.load(row["message"], row["message_sha256"]), subscription, now)
+            if known is None:
+                octets = self._catalogue.load(row["message"], row["message_sha256"])
+                known = self._judge(octets, subscription, allowed, now)
+                self._remember(list_id, basis, known, now)
         except VmimagesError as error:
             return PathStatus(error.code, error.detail, None)
-        self._remember(list_id, basis, judged, now)
-        return judged
+        return known.status(allowed)
 
-    def _basis(self, message_sha256: str, subscription: Subscription) -> str:
-        definition = subscription.as_dict()
+    def _basis(self, message_sha256: str, subscription: Subscription, allowed: Authorisation) -> str:
         fingerprint = self._anchors.fingerprint(subscription.trust.anchors)
-        parts = [RULES, message_sha256, fingerprint, definition["trust"], definition["endorsers"]]
+        parts = [RULES, message_sha256, fingerprint, subscription.as_dict()["trust"], allowed.basis]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
-    def _known(self, list_id: str, basis: str, now: datetime) -> PathStatus | None:
+    def _known(self, list_id: str, basis: str, now: datetime) -> _Judgement | None:
         row = self._catalogue.row("SELECT basis, status FROM paths WHERE list_id = ?", list_id)
         if row is None or row["basis"] != basis:
             return None
@@ -134,21 +150,25 @@ class Judge:
         good_until = from_text(status["good_until"])
         if not from_text(status["judged"]) <= now < good_until:
             return None
-        return PathStatus(None, "", good_until, tuple(status["crls"]))
+        return _Judgement(good_until, tuple(status["crls"]), tuple((dn, ca) for dn, ca in status["signer"]))
 
-    def _judge(self, octets: bytes, subscription: Subscription, now: datetime) -> PathStatus:
-        from ...trust.names import signer_matches
-
+    def _judge(self, octets: bytes, subscription: Subscription, allowed: Authorisation, now: datetime) -> _Judgement:
         verified = verify(octets, subscription.trust, self._anchors.get(subscription.trust.anchors), now)
-        if not any(signer_matches(verified.certificate, dn, ca) for dn, ca in subscription.endorsers):
-            raise TrustError("not_authorised", f"{verified.signer.dn} is not an endorser of this subscription.")
-        return PathStatus(None, "", verified.good_until, tuple(crl.sha256 for crl in verified.crls))
+        signer = allowed.matching(verified.certificate)
+        if not signer:
+            remark = allowed.remark(verified.certificate)
+            text = f"{verified.signer.dn} is not an endorser of this subscription."
+            raise TrustError("not_authorised", f"{text} {remark}" if remark else text)
+        return _Judgement(verified.good_until, tuple(crl.sha256 for crl in verified.crls), signer)
 
-    def _remember(self, list_id: str, basis: str, status: PathStatus, now: datetime) -> None:
+    def _remember(self, list_id: str, basis: str, judged: _Judgement, now: datetime) -> None:
         """Only what stands: a refusal may end by the clock alone, when a CRL or a certificate becomes valid."""
-        if status.good_until is None:
-            return
-        record = {"good_until": to_text(status.good_until), "judged": to_text(now), "crls": status.crls}
+        record = {
+            "good_until": to_text(judged.good_until),
+            "judged": to_text(now),
+            "crls": judged.crls,
+            "signer": judged.signer,
+        }
         # On a full disk a judgement is as good as ever, and made again next time.
         with contextlib.suppress(VmimagesError):
             self._catalogue.note(

@@ -20,6 +20,7 @@ if t.TYPE_CHECKING:
     from ...imagelist.model import ImageList
     from ...transfer.session import Session
     from ...trust.verify import Verified
+    from ..endorsers.warrants import Authorisation
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Offer:
     - ``refused``: a message that was judged and not accepted; ``failed``: no message could be fetched.
 
     `error` is set for the last two, `verified` and `content` for the first three, which were judged `against` what
-    was accepted then.
+    was accepted then, by whom was authorised then.
     """
 
     status: str
@@ -63,12 +64,14 @@ class Offer:
     content: ImageList | None = None
     error: VmimagesError | None = None
     against: Accepted | None = None
+    allowed: Authorisation | None = None
 
 
 def fetch_offer(
     subscription: Subscription,
     anchors: AnchorStore,
     *,
+    allowed: Authorisation,
     last: Accepted | None,
     validators: Validators | None,
     now: datetime,
@@ -88,7 +91,9 @@ def fetch_offer(
     if fetched.status == "unchanged":
         return Offer("unchanged", validators=fetched.validators)
     try:
-        return judge_octets(fetched.octets, subscription, anchors, last=last, now=now, validators=fetched.validators)
+        return judge_octets(
+            fetched.octets, subscription, anchors, allowed=allowed, last=last, now=now, validators=fetched.validators
+        )
     except VmimagesError as error:
         return Offer("refused", octets=fetched.octets, validators=fetched.validators, error=error)
 
@@ -98,6 +103,7 @@ def judge_octets(
     subscription: Subscription,
     anchors: AnchorStore,
     *,
+    allowed: Authorisation,
     last: Accepted | None,
     now: datetime,
     validators: Validators | None = None,
@@ -109,7 +115,8 @@ def judge_octets(
         verified.certificate,
         now,
         identifier=subscription.identifier,
-        endorsers=subscription.endorsers,
+        endorsers=allowed.pairs_for(verified.certificate),
+        remark=allowed.remark(verified.certificate),
         last_accepted=last.as_state() if last else None,
         rebaseline=last.rebaseline if last else None,
         set_aside=last.set_aside if last else (),
@@ -117,7 +124,15 @@ def judge_octets(
     status = "new"
     if last is not None and content_digest(verified.content) == last.content_sha512:
         status = "renewed" if not last.stands or verified.signer.not_after > last.not_after else "same"
-    return Offer(status, octets=octets, validators=validators, verified=verified, content=content, against=last)
+    return Offer(
+        status,
+        octets=octets,
+        validators=validators,
+        verified=verified,
+        content=content,
+        against=last,
+        allowed=allowed,
+    )
 
 
 def require_message(offer: Offer) -> tuple[Verified, ImageList]:

@@ -17,6 +17,7 @@ from ...imagelist.difference import compare
 from ...outcome import Outcome
 from ...times import from_text, to_text
 from ...trust.certificate import der_of
+from ..endorsers.warrants import Authorisation, authorisation
 from ..judgement import snapshot
 from ..judgement.assess import active_lists, pending_rebaseline, subscription_of
 from ..judgement.path_status import AnchorStore, Judge
@@ -46,7 +47,12 @@ def refresh(catalogue: Catalogue, *, lists: t.Sequence[str] = (), check: bool = 
     anchors = AnchorStore()
     subscriptions = {name: subscription_of(catalogue, name) for name in names}
     questions = [
-        (name, last, validators_for(catalogue, name, subscriptions[name].uri, last))
+        (
+            name,
+            authorisation(catalogue, subscriptions[name]),
+            last,
+            validators_for(catalogue, name, subscriptions[name].uri, last),
+        )
         for name in names
         for last in (accepted(catalogue, name, subscriptions[name], anchors),)
     ]
@@ -56,11 +62,13 @@ def refresh(catalogue: Catalogue, *, lists: t.Sequence[str] = (), check: bool = 
         sessions = stack.enter_context(Sessions(subscriptions.values()))
         pool = stack.enter_context(ThreadPoolExecutor(max_workers=max(1, min(_PARALLEL, len(names)))))
 
-        def ask(name: str, last: Accepted | None, validators: Validators | None) -> Offer:
+        def ask(name: str, allowed: Authorisation, last: Accepted | None, validators: Validators | None) -> Offer:
             subscription = subscriptions[name]
             session = sessions.of(subscription)
             try:
-                return fetch_offer(subscription, anchors, last=last, validators=validators, now=now, session=session)
+                return fetch_offer(
+                    subscription, anchors, allowed=allowed, last=last, validators=validators, now=now, session=session
+                )
             except Exception as error:
                 return Offer("failed", error=_unexpected(error))
 
@@ -181,10 +189,11 @@ def _apply(
     with catalogue.writing() as writer:
         if subscription_of(catalogue, name) != subscription:
             raise SiteError("state_busy", f"The subscription to {name} was changed while its list was fetched.")
-        last = accepted(catalogue, name, subscription, anchors)
-        if last != offer.against:
-            # Somebody has accepted another version since: what was verified holds, what follows it may not.
-            offer = judge_octets(offer.octets, subscription, anchors, last=last, now=catalogue.now())
+        last, allowed = accepted(catalogue, name, subscription, anchors), authorisation(catalogue, subscription)
+        if last != offer.against or allowed != offer.allowed:
+            # Somebody has accepted another version since, or removed an endorser: what was verified holds, what
+            # follows it may not.
+            offer = judge_octets(offer.octets, subscription, anchors, allowed=allowed, last=last, now=catalogue.now())
         report = report_on(catalogue, name, subscription, offer)
         if report.changes:
             writer.commit(acceptance(writer, name, offer))

@@ -11,11 +11,12 @@ from datetime import timedelta
 
 from ...errors import SiteError, VmimagesError
 from ...outcome import Outcome
+from ..endorsers.warrants import authorisation, require_known
 from ..judgement import snapshot
 from ..judgement.assess import active_lists, require_list, subscription_of
 from ..judgement.path_status import AnchorStore
 from ..subscription import Subscription
-from .offer import Offer, fetch_offer, judge_octets, require_message
+from .offer import Accepted, Offer, fetch_offer, judge_octets, require_message
 from .polls import last_refreshed, note_poll
 from .rebaseline import Act, action, describe, event, is_due, warnings
 from .refresh import acceptance, accepted, report_on, settle
@@ -43,8 +44,10 @@ def subscribe(
     (`move`), is committed together with an acceptable message, and not at all when there is none; any other change
     counts at once, so that an endorser can be removed while the server is down. With ``never`` nothing is fetched, and
     then `wanted` must name the identifier. `act` re-baselines the list, and has its server asked when it is new.
-    Raises the list's own refusal, ``subscription_clash``, ``subscription_invalid``.
+    Raises the list's own refusal, ``subscription_clash``, ``subscription_invalid``, and ``unknown_endorser`` for a name
+    that the site's registry never held.
     """
+    require_known(catalogue, wanted)
     present = _present(catalogue, wanted, move=move)
     if present is not None and wanted.identifier is None:
         wanted = replace(wanted, identifier=present.identifier)
@@ -141,8 +144,14 @@ def _ask(catalogue: Catalogue, wanted: Subscription, act: Act | None, *, check: 
     name = t.cast(str, wanted.identifier)
     anchors = AnchorStore()
     last = accepted(catalogue, name, wanted, anchors, rebaseline=act.digest if act else None)
-    offer = fetch_offer(wanted, anchors, last=last, validators=None, now=catalogue.now())
+    offer = _fetch(catalogue, wanted, anchors, last)
     return settle(catalogue, name, wanted, offer, anchors, check=check)
+
+
+def _fetch(catalogue: Catalogue, wanted: Subscription, anchors: AnchorStore, last: Accepted | None) -> Offer:
+    """Ask for the whole message, whatever the server said before."""
+    allowed = authorisation(catalogue, wanted)
+    return fetch_offer(wanted, anchors, allowed=allowed, last=last, validators=None, now=catalogue.now())
 
 
 def _record(catalogue: Catalogue, wanted: Subscription, present: Subscription | None, act: Act | None) -> None:
@@ -166,13 +175,13 @@ def _introduce(
     if wanted.identifier:
         digest = act.digest if act else None
         last = accepted(catalogue, wanted.identifier, wanted, anchors, rebaseline=digest)
-    offer = fetch_offer(wanted, anchors, last=last, validators=None, now=catalogue.now())
+    offer = _fetch(catalogue, wanted, anchors, last)
     _verified, content = require_message(offer)
     pinned = replace(wanted, identifier=content.identifier)
     if wanted.identifier is None:
         last = accepted(catalogue, content.identifier, pinned, anchors)
         if last is not None:
-            offer = fetch_offer(pinned, anchors, last=last, validators=None, now=catalogue.now())
+            offer = _fetch(catalogue, pinned, anchors, last)
             require_message(offer)
     if check:
         _present(catalogue, pinned, move=move)
@@ -187,8 +196,9 @@ def _commit(
     with catalogue.writing() as writer:
         present = _present(catalogue, pinned, move=move)
         last = accepted(catalogue, name, pinned, anchors, rebaseline=act.digest if act else None)
-        if last != offer.against:
-            offer = judge_octets(offer.octets, pinned, anchors, last=last, now=catalogue.now())
+        allowed = authorisation(catalogue, pinned)
+        if last != offer.against or allowed != offer.allowed:
+            offer = judge_octets(offer.octets, pinned, anchors, allowed=allowed, last=last, now=catalogue.now())
         report = report_on(catalogue, name, pinned, offer)
         events = _events(catalogue, pinned, present, act)
         # One piece: no subscription without its message.

@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The index: the journal and the archived messages as SQL tables, derived and rebuilt at will.
 
-`lists`, `versions`, `rebaselines`, `images`, `owners`, `decisions`, `files` and `refusals` hold what the journal says;
-`polls` and `paths` are notes of this host (what the server last answered, how the certification path was last judged),
-which a rebuild may lose. A schema change raises `SCHEMA`; an older index is rebuilt, a newer one is refused.
+`lists`, `versions`, `rebaselines`, `images`, `owners`, `decisions`, `files`, `refusals`, `endorsers`, `endorser_pairs`
+and `members` (whom the endorser lists name) hold what the journal says; `polls` and `paths` are notes of this host
+(what the server last answered, how the certification path was last judged), which a rebuild may lose. A schema change
+raises `SCHEMA`; an older index is rebuilt, a newer one is refused.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from ...errors import SiteError
 from ...transfer.atomic import storage_errors
 from .journal import Head
 
-SCHEMA: t.Final = 3
+SCHEMA: t.Final = 4
 
 #: Seconds to wait for another process that writes to the index.
 PATIENCE = 30.0
@@ -30,7 +31,7 @@ _TABLES: t.Final = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE lists (
     list_id TEXT PRIMARY KEY, uri TEXT NOT NULL, definition TEXT NOT NULL, subscribed_at TEXT NOT NULL,
-    active INTEGER NOT NULL
+    active INTEGER NOT NULL, kind TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE versions (
     sequence INTEGER PRIMARY KEY, list_id TEXT NOT NULL, version TEXT NOT NULL, created TEXT NOT NULL,
@@ -65,6 +66,19 @@ CREATE INDEX files_of_image ON files (image_id);
 CREATE TABLE refusals (
     list_id TEXT PRIMARY KEY, code TEXT NOT NULL, detail TEXT NOT NULL, message_sha256 TEXT NOT NULL, at TEXT NOT NULL
 ) WITHOUT ROWID;
+CREATE TABLE endorsers (
+    name TEXT PRIMARY KEY, definition TEXT NOT NULL, active INTEGER NOT NULL, author TEXT NOT NULL,
+    reason TEXT NOT NULL, at TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE endorser_pairs (
+    dn TEXT NOT NULL, ca TEXT NOT NULL, name TEXT NOT NULL, held INTEGER NOT NULL, author TEXT NOT NULL,
+    reason TEXT NOT NULL, at TEXT NOT NULL, PRIMARY KEY (dn, ca)
+) WITHOUT ROWID;
+CREATE TABLE members (
+    row INTEGER PRIMARY KEY, list_id TEXT NOT NULL, person TEXT NOT NULL, definition TEXT NOT NULL,
+    since INTEGER NOT NULL, until INTEGER
+);
+CREATE INDEX members_of_list ON members (list_id, until);
 CREATE TABLE polls (
     list_id TEXT PRIMARY KEY, refreshed TEXT, etag TEXT, last_modified TEXT, basis TEXT, checked TEXT NOT NULL,
     code TEXT, detail TEXT
@@ -73,7 +87,19 @@ CREATE TABLE paths (list_id TEXT PRIMARY KEY, basis TEXT NOT NULL, status TEXT N
 """
 
 #: The tables that a rebuild reproduces row for row.
-DERIVED: t.Final = ("lists", "versions", "rebaselines", "images", "owners", "decisions", "files", "refusals")
+DERIVED: t.Final = (
+    "lists",
+    "versions",
+    "rebaselines",
+    "images",
+    "owners",
+    "decisions",
+    "files",
+    "refusals",
+    "endorsers",
+    "endorser_pairs",
+    "members",
+)
 
 
 def connect(path: Path) -> sqlite3.Connection:

@@ -12,6 +12,7 @@ from ...imagelist.model import Image
 from ...imagelist.reader import read_list
 from ...times import to_text
 from ...trust.smime import read_message
+from . import endorsers
 from .journal import Entry
 
 #: Reads an archived message: (name below messages/, SHA-256) -> octets.
@@ -29,9 +30,9 @@ def _subscribed(connection: sqlite3.Connection, entry: Entry, load: Loader) -> N
     data = entry.data
     list_id = data["identifier"]
     connection.execute(
-        "INSERT INTO lists VALUES (?, ?, ?, ?, 1) ON CONFLICT (list_id) DO UPDATE SET uri = excluded.uri, "
-        "definition = excluded.definition, active = 1",
-        (list_id, data["uri"], json.dumps(data, sort_keys=True), entry.at),
+        "INSERT INTO lists VALUES (?, ?, ?, ?, 1, ?) ON CONFLICT (list_id) DO UPDATE SET uri = excluded.uri, "
+        "definition = excluded.definition, active = 1, kind = excluded.kind",
+        (list_id, data["uri"], json.dumps(data, sort_keys=True), entry.at, data.get("kind", "imagelist")),
     )
     rows = connection.execute("SELECT row, image_id, metadata FROM images WHERE list_id = ?", (list_id,)).fetchall()
     for row in rows:
@@ -231,6 +232,8 @@ _HANDLERS: t.Final[t.Mapping[str, t.Callable[[sqlite3.Connection, Entry, Loader]
     "rebaselined": _rebaselined,
     "refused": _refused,
     "decided": _decided,
+    "endorser": endorsers.declared,
+    "endorser_removed": endorsers.removed,
     "cached": _file("current"),
     "expired": _file("expired"),
     "damaged": _file("damaged"),

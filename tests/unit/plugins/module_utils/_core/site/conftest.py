@@ -18,6 +18,7 @@ import pytest
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.outcome import Outcome
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site import decisions, queries
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.cache import sync as cache
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.endorsers.declare import Declaration, declare
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.lists import rebaseline, refresh, subscribe
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.store.catalogue import Catalogue
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.subscription import Subscription
@@ -147,6 +148,11 @@ class World:
         """Decide about images."""
         with self.open() as catalogue:
             return decisions.decide(catalogue, decision=decision, images=images, **options)
+
+    def register(self, *items: t.Mapping[str, t.Any], check: bool = False, **more: t.Any) -> Outcome:
+        """Declare endorsers."""
+        with self.open() as catalogue:
+            return declare(catalogue, Declaration.from_options({"endorsers": items, **more}), check=check)
 
     def sync(self, **options: t.Any) -> Outcome:
         """Bring the cache up to date."""

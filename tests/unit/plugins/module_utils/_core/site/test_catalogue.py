@@ -29,6 +29,7 @@ from .conftest import IMAGE, IMAGE_2, LIST, World
 
 def _history(world: World) -> None:
     """A bit of everything: three versions, a refusal, decisions, files in both places."""
+    world.register({"name": "erin", "pairs": [{"dn": world.pki.endorser.dn, "ca": world.pki.endorser.ca}]})
     image = world.image()
     older = world.publish("1", [image, world.image(IMAGE_2)])
     world.subscribe(new_images="cache")
@@ -47,7 +48,7 @@ def _history(world: World) -> None:
 def test_a_rebuilt_index_has_the_same_rows(world: World) -> None:
     _history(world)
     rows = world.rows()
-    assert all(rows[table] for table in index.DERIVED)
+    assert all(rows[table] for table in index.DERIVED if table != "members")
     index.discard(world.state / "catalogue.sqlite")
     assert world.rows() == rows
     with world.open() as catalogue:
