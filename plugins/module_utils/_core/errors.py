@@ -118,6 +118,17 @@ REMEDIES: t.Final[t.Mapping[str, str]] = {
     "mail_failed": "Check the mail settings in settings.json; the message lies in the outbox of the state directory.",
     "snapshot_missing": "Run `vmimages sync` (or wait for its timer) and try again.",
     "snapshot_stale": "Run `vmimages refresh` (or check its timer) and try again.",
+    # guest: a system's tree, its files and its images
+    "root_missing": "Name the directory that holds the system: a mounted image, an unpacked tree, or /.",
+    "guest_not_a_file": "Only a regular file can be read or changed here: remove what the image has in its place.",
+    "guest_not_found": "Check that the tree is that of a whole system, with every file system of the image mounted.",
+    "guest_path_loop": "Correct the symbolic links of the image: they never lead to a file.",
+    "guest_too_large": "A file of this kind is never so large: correct or remove it, and do not trust the image.",
+    "guest_not_readable": "Check the image's file system, and that the user who runs this may read it.",
+    "guest_not_writable": "Mount the image writable (image_mount), and check the file's attributes and free space.",
+    "guest_hard_link": "Copy the file to one of its own (cp -p), or remove the other names, and try again.",
+    "guest_malformed": "Correct the named file of the image by hand: what is meant cannot be told safely.",
+    "backup_inside": "Choose a directory for backups that is not a part of the image.",
     # the verdict
     "withdrawn": "The endorser has removed this image from its list: move to its successor.",
     "blacklisted": "The site has blacklisted this image: ask the site's administrator.",
@@ -184,3 +195,7 @@ class PublishError(VmimagesError):
 
 class SiteError(VmimagesError):
     """The site's state does not allow what was asked (`site`)."""
+
+
+class GuestError(VmimagesError):
+    """An image, its file system or the system in it is not what was expected (`guest`)."""
