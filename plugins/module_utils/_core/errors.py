@@ -103,6 +103,8 @@ REMEDIES: t.Final[t.Mapping[str, str]] = {
     "archive_damaged": "Restore the message archive from a backup; a stored message was changed or lost.",
     "unknown_list": "Use the identifier of a subscribed list; `vmimages status` shows them.",
     "unknown_image": "Use the UUID or the tag of an image in a subscribed list; `vmimages status` shows them.",
+    "file_unknown": "Name a file of the cache. Whether another file is a copy of an endorsed image only its octets "
+    "tell: have them read (`vmimages verdict --hash`, option hash of image_info).",
     "subscription_clash": "A list is subscribed once: to give it this address, set move; otherwise leave it as it is.",
     "subscription_invalid": "Correct the named option.",
     "decision_invalid": "Correct the named option.",

@@ -4,20 +4,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import typing as t
 from datetime import timedelta
 
 from ..errors import REMEDIES, VmimagesError
 from ..site import queries
-from ..site.judgement import snapshot
+from ..site.judgement import asked, recorded, snapshot
 from ..site.store import preload
 from ..site.store.catalogue import Catalogue
 from ..site.store.state import StateDirectory
 from ..times import utc_now
-from .output import emit, emit_json, printable
+from .output import emit, emit_json, emit_notes, printable
 
 if t.TYPE_CHECKING:
     import argparse
+
+    from ..site.judgement.asked import Candidate
 
 #: What keeps a reader from the catalogue while the snapshot may be good.
 UNUSABLE: t.Final = frozenset({"state_owner", "state_busy", "disk_full", "not_writable", "index_damaged"})
@@ -25,38 +28,56 @@ UNUSABLE: t.Final = frozenset({"state_owner", "state_busy", "disk_full", "not_wr
 
 def verdict(options: argparse.Namespace) -> int:
     """0 and the path of the image if it may run; 1 and the reasons if it may not."""
-    image = _live(options) or _recorded(options)
+    kind = asked.TAG if options.tag else asked.kind_of(options.name)
+    with contextlib.ExitStack() as stack:
+        # Before the state's owner takes over: the file may be readable for whoever asks alone.
+        file = stack.enter_context(asked.candidate(options.name, read=options.hash)) if kind == asked.PATH else None
+        image = _live(options, kind, file) or _recorded(options, kind, file)
     judged = image["verdict"]
     if options.json:
         emit_json(image)
-    elif judged["allowed"]:
+        return 0 if judged["allowed"] else 1
+    if judged["allowed"]:
         emit(judged["path"])
     else:
         emit(f"{printable(options.name)} may not run: {judged['code']}")
         emit(*(f"  {printable(reason['text'])}" for reason in judged["reasons"]))
         emit(f"  {REMEDIES.get(judged['code'], '')}".rstrip())
+    _emit_holders(image)
     return 0 if judged["allowed"] else 1
 
 
-def _live(options: argparse.Namespace) -> dict[str, t.Any] | None:
+def _emit_holders(image: t.Mapping[str, t.Any]) -> None:
+    """Where several images are these octets, that one of them has answered."""
+    holders = image.get("holders", ())
+    if len(holders) > 1:
+        emit_notes(f"These octets are {len(holders)} images; this is the verdict on {image['identifier']}:")
+        for one in holders:
+            state = "endorsed" if one["endorsed"] else "no longer endorsed"
+            emit_notes(f"  {one['identifier']} version {one['version']} of list {one['list']}, {state}")
+
+
+def _live(options: argparse.Namespace, kind: str, file: Candidate | None) -> dict[str, t.Any] | None:
     """The verdict of this moment, for those who can open the catalogue: its owner and root, where it can be opened.
 
     A full or read-only file system, or a long writer, leaves the snapshot, which says itself whether it is too old.
     """
     try:
         with Catalogue.open(options.state_dir, index_path=options.index, load=preload.judging) as catalogue:
-            return queries.judge(catalogue, options.name)
+            return queries.judge(catalogue, options.name, kind=kind, file=file)
     except VmimagesError as error:
         if error.code not in UNUSABLE:
             raise
     return None
 
 
-def _recorded(options: argparse.Namespace) -> dict[str, t.Any]:
+def _recorded(options: argparse.Namespace, kind: str, file: Candidate | None) -> dict[str, t.Any]:
     """The snapshot's verdict; it may be as old as ``--max-age``, and as its list's max_unrefreshed allows."""
     document = snapshot.load(StateDirectory.at(options.state_dir, index=options.index))
-    image = snapshot.judge(document, options.name, utc_now(), max_age=options.max_age)
+
+    def judge(max_age: timedelta | None) -> dict[str, t.Any]:
+        return recorded.judge(document, options.name, utc_now(), kind=kind, file=file, max_age=max_age)
+
+    image = judge(options.max_age)
     limit = document["lists"].get(image["list"], {}).get("max_unrefreshed")
-    if limit is None:
-        return image
-    return snapshot.judge(document, options.name, utc_now(), max_age=timedelta(seconds=limit))
+    return image if limit is None else judge(timedelta(seconds=limit))

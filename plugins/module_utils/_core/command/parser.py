@@ -103,7 +103,17 @@ def _rebuild(commands: t.Any) -> None:
 
 def _verdict(commands: t.Any) -> None:
     parser = _state_command(commands, "verdict", "tell whether an image may run now")
-    parser.add_argument("name", metavar="UUID|TAG", help="the image")
+    parser.add_argument(
+        "name",
+        metavar="UUID|TAG|SHA512|PATH",
+        help="the image: its UUID, its tag, the SHA-512 of its octets, or a file (a name with a slash)",
+    )
+    parser.add_argument("--tag", action="store_true", help="the name is a tag, whatever it looks like")
+    parser.add_argument(
+        "--hash",
+        action="store_true",
+        help="read the file, and judge it by its octets where it is a copy and no file of the cache",
+    )
     parser.add_argument(
         "--max-age",
         metavar="AGE",

@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+import sqlite3
 import typing as t
 
 from ..times import to_text
-from .judgement import snapshot
-from .judgement.assess import Assessor, Known, active_lists, latest, require_list, resolve, resolve_image, resolve_tag
+from .judgement import asked, snapshot
+from .judgement.asked import Candidate, Meant
+from .judgement.assess import Assessor, Known, active_lists, latest, require_list, resolve_sha512
 
 if t.TYPE_CHECKING:
     from .store.catalogue import Catalogue
@@ -20,28 +22,72 @@ def images(
     images: t.Sequence[str] = (),
     tags: t.Sequence[str] = (),
     lists: t.Sequence[str] = (),
+    sha512: t.Sequence[str] = (),
+    files: t.Sequence[Candidate] = (),
     state: str = "any",
+    assessor: Assessor | None = None,
 ) -> list[dict[str, t.Any]]:
-    """The images asked for (UUIDs, tags, whole lists; nothing named: all), each with its verdict now.
+    """The images asked for (UUIDs, tags, digests, files, whole lists; nothing named: all), each with its verdict now.
 
-    A UUID or a tag gives the one image that it means; ``unknown_image`` and ``unknown_list`` for what is not there.
+    Everything but a list gives the one image that it means; ``unknown_image``, ``file_unknown`` and ``unknown_list``
+    for what is not there. What was asked by its octets tells who else holds them. An `assessor` may judge in place of
+    that of this moment.
     """
-    assessor = Assessor(catalogue)
-    rows = [resolve_image(catalogue, name)[0] for name in images]
-    rows += [resolve_tag(catalogue, name)[0] for name in tags]
+    assessor = assessor or Assessor(catalogue)
+    named = [(asked.IMAGE, name) for name in images] + [(asked.TAG, name) for name in tags]
+    rows = [asked.find(catalogue, name, kind).rows[0] for kind, name in named]
     for name in lists:
         rows += latest(catalogue, list_id=require_list(catalogue, name))
-    if not (images or tags or lists):
+    octets = [asked.find(catalogue, name, asked.SHA512) for name in sha512]
+    octets += [asked.find(catalogue, file.asked, asked.PATH, file) for file in files]
+    if not (rows or lists or octets):
         rows = latest(catalogue)
-    known = {known.row["row"]: known for known in assessor.assess_all(rows)}
+    found = {known.row["row"]: describe(known) for known in assessor.assess_all(rows)}
+    answers = [*found.values(), *(_describe_octets(catalogue, assessor, meant) for meant in octets)]
     wanted = {"any": (True, False), "allowed": (True,), "refused": (False,)}[state]
-    return [describe(found) for found in known.values() if found.verdict.allowed in wanted]
+    return [answer for answer in answers if answer["verdict"]["allowed"] in wanted]
 
 
-def judge(catalogue: Catalogue, name: str) -> dict[str, t.Any]:
-    """One image by UUID or tag, with its verdict now; ``unknown_image``."""
-    assessor = Assessor(catalogue)
-    return describe(assessor.assess(resolve(catalogue, name)[0]))
+def judge(
+    catalogue: Catalogue,
+    name: str,
+    *,
+    kind: str | None = None,
+    file: Candidate | None = None,
+    assessor: Assessor | None = None,
+) -> dict[str, t.Any]:
+    """One image by UUID, tag, SHA-512 or (with `file`) path, with its verdict now; ``unknown_image``, ``file_unknown``.
+
+    `kind` says what the name is where it could be something else.
+    """
+    assessor = assessor or Assessor(catalogue)
+    kind = kind or asked.kind_of(name)
+    meant = asked.find(catalogue, name, kind, file)
+    if kind in (asked.SHA512, asked.PATH):
+        return _describe_octets(catalogue, assessor, meant)
+    return describe(assessor.assess(meant.rows[0]))
+
+
+def _describe_octets(catalogue: Catalogue, assessor: Assessor, meant: Meant) -> dict[str, t.Any]:
+    row = meant.rows[0]
+    return {**describe(assessor.assess(row, file=meant.file)), "holders": holders(catalogue, row["sha512"])}
+
+
+def holders(catalogue: Catalogue, sha512: str) -> list[dict[str, t.Any]]:
+    """Every image of every list that is or was these octets, the best first, once for each list and image."""
+    owned: dict[tuple[str, str], sqlite3.Row] = {}
+    for row in resolve_sha512(catalogue, sha512):
+        owned.setdefault((row["list_id"], row["image_id"]), row)
+    return [
+        {
+            "list": row["list_id"],
+            "identifier": row["image_id"],
+            "version": row["version"],
+            "tag": row["tag"],
+            "endorsed": row["until"] is None,
+        }
+        for row in owned.values()
+    ]
 
 
 def describe(known: Known) -> dict[str, t.Any]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ..judgement.assess import Assessor, latest, require_list, resolve
 from ..judgement.records import stat_record
+from ..judgement.verdict import FileFacts
 
 if t.TYPE_CHECKING:
     from ..store.catalogue import Catalogue
@@ -183,7 +184,7 @@ def _judge(assessor: Assessor, row: sqlite3.Row) -> _Judged:
 
 
 def _judge_all(assessor: Assessor, rows: t.Sequence[sqlite3.Row]) -> t.Iterator[_Judged]:
-    for known in assessor.assess_all(rows, assume_file=True):
+    for known in assessor.assess_all(rows, file=FileFacts("", True)):
         owned, selected = known.facts.owner == known.list_id, known.facts.selected
         if not known.verdict.allowed:
             yield _Judged(known.row, False, known.verdict.code, owned)

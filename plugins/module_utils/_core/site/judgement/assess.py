@@ -25,6 +25,12 @@ _LATEST: t.Final = (
     "SELECT images.* FROM images JOIN (SELECT max(row) AS row FROM images {where} GROUP BY list_id, image_id) "
     "USING (row) ORDER BY list_id, images.row"
 )
+#: Of several images the latest dated endorsed one comes first, then the latest dated one.
+_BEST: t.Final = (
+    "SELECT images.* FROM images LEFT JOIN owners USING (image_id) "
+    "JOIN lists ON lists.list_id = images.list_id WHERE {where} ORDER BY active DESC, "
+    "until IS NULL DESC, images.list_id = owners.list_id DESC, dated DESC, images.row DESC"
+)
 
 
 @dataclass(frozen=True)
@@ -80,21 +86,25 @@ class Assessor:
         """How the list's message stands with the present anchors and CRLs."""
         return self._judge.status(list_id, self.record(list_id).subscription, self.now)
 
-    def assess(self, row: sqlite3.Row, *, assume_file: bool = False) -> Known:
-        """The verdict on one row of `images`; with `assume_file` as it would be with the verified file in the cache."""
-        return next(self.assess_all([row], assume_file=assume_file))
+    def assess(self, row: sqlite3.Row, *, file: FileFacts | None = None) -> Known:
+        """The verdict on one row of `images`; with `file` as it is with that file."""
+        return next(self.assess_all([row], file=file))
 
-    def assess_all(self, rows: t.Sequence[sqlite3.Row], *, assume_file: bool = False) -> t.Iterator[Known]:
-        """The verdicts on many rows of `images`, in their order."""
+    def assess_all(self, rows: t.Sequence[sqlite3.Row], *, file: FileFacts | None = None) -> t.Iterator[Known]:
+        """The verdicts on many rows of `images`, in their order; with `file` in place of the file in the cache."""
         for some in chunks(rows):
             self.look_up(row["list_id"] for row in some)
             records = image_records(self.catalogue, some)
             for row in some:
-                yield self._assess(row, records, assume_file=assume_file)
+                yield self._assess(row, records, file or self.file(row, records))
 
-    def _assess(self, row: sqlite3.Row, records: ImageRecords, *, assume_file: bool) -> Known:
+    def file(self, row: sqlite3.Row, records: ImageRecords) -> FileFacts | None:
+        """The file of an image in the cache."""
+        return records.file(row)
+
+    def _assess(self, row: sqlite3.Row, records: ImageRecords, file: FileFacts | None) -> Known:
         list_id = row["list_id"]
-        image = _image(row, records, assume_file=assume_file)
+        image = _image(row, records, file)
         decisions = records.decided(row)
         decided = any(decision.applies(image, list_id, self.now) for decision in decisions)
         subscription, facts = self.of_list(list_id)
@@ -106,7 +116,7 @@ class Assessor:
         return Known(row, list_id, row["image_id"], image, decisions, judged)
 
 
-def _image(row: sqlite3.Row, records: ImageRecords, *, assume_file: bool) -> ImageFacts:
+def _image(row: sqlite3.Row, records: ImageRecords, file: FileFacts | None) -> ImageFacts:
     return ImageFacts(
         identifier=row["image_id"],
         title=str(json.loads(row["metadata"]).get("dc:title", "")),
@@ -115,7 +125,7 @@ def _image(row: sqlite3.Row, records: ImageRecords, *, assume_file: bool) -> Ima
         endorsed=row["until"] is None,
         owner=records.owners.get(row["image_id"], ""),
         expires=from_text(row["expires"]) if row["expires"] else None,
-        file=FileFacts("", True) if assume_file else records.file(row),
+        file=file,
     )
 
 
@@ -145,17 +155,22 @@ def resolve_image(catalogue: Catalogue, image_id: str) -> list[sqlite3.Row]:
 
 def resolve_tag(catalogue: Catalogue, tag: str) -> list[sqlite3.Row]:
     """The rows of a tag: the latest dated endorsed image first, then the latest dated one; else ``unknown_image``."""
-    rows = catalogue.rows(
-        "SELECT images.* FROM images LEFT JOIN owners USING (image_id) "
-        "JOIN lists ON lists.list_id = images.list_id WHERE tag = ? AND tag <> '' ORDER BY active DESC, "
-        "until IS NULL DESC, images.list_id = owners.list_id DESC, dated DESC, images.row DESC",
-        tag,
-    )
-    return rows or _unknown(tag)
+    return catalogue.rows(_BEST.format(where="tag = ? AND tag <> ''"), tag) or _unknown(tag)
+
+
+def resolve_sha512(catalogue: Catalogue, digest: str) -> list[sqlite3.Row]:
+    """The rows of all images that are these octets, in the same order; ``unknown_image`` when there is none."""
+    where = "substr(sha512, 1, 16) = ? AND sha512 = ?"
+    return catalogue.rows(_BEST.format(where=where), digest.lower()[:16], digest.lower()) or _unknown(digest)
+
+
+def unknown_image(name: str) -> SiteError:
+    """The refusal for a name that means no image."""
+    return SiteError("unknown_image", f"No subscribed list holds an image {name!r}.", name=name)
 
 
 def _unknown(name: str) -> t.NoReturn:
-    raise SiteError("unknown_image", f"No subscribed list holds an image {name!r}.", name=name)
+    raise unknown_image(name)
 
 
 def require_list(catalogue: Catalogue, name: str) -> str:

@@ -164,9 +164,13 @@ def _looked_at(catalogue: Catalogue, files: t.Iterable[sqlite3.Row]) -> t.Iterat
 def stat_record(path: Path) -> dict[str, int] | None:
     """Size in octets, mtime and ctime in nanoseconds, inode: what proves a verified file unchanged; None if gone."""
     try:
-        found = os.lstat(path)
+        return stat_facts(os.lstat(path))
     except FileNotFoundError:
         return None
+
+
+def stat_facts(found: os.stat_result) -> dict[str, int]:
+    """The same of what was looked at already."""
     return {
         "size": found.st_size,
         "mtime_ns": found.st_mtime_ns,

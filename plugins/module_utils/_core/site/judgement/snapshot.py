@@ -182,12 +182,18 @@ def _find(document: t.Mapping[str, t.Any], name: str) -> t.Mapping[str, t.Any]:
     if UUID.match(name.lower()):
         found = [images[name.lower()]] if name.lower() in images else []
     else:
-        found = [image for image in images.values() if image["tag"] == name]
-        subscribed = document["lists"]
-        found.sort(key=lambda image: (image["list"] in subscribed, image["endorsed"], image["dated"]), reverse=True)
+        found = in_order(document, (image for image in images.values() if image["tag"] == name))
     if not found:
         raise SiteError("unknown_image", f"No subscribed list holds an image {name!r}.", name=name)
     return t.cast("t.Mapping[str, t.Any]", found[0])
+
+
+def in_order(document: t.Mapping[str, t.Any], images: t.Iterable[t.Mapping[str, t.Any]]) -> list[t.Mapping[str, t.Any]]:
+    """The images, the latest dated endorsed one first, then the latest dated one."""
+    subscribed = document["lists"]
+    return sorted(
+        images, key=lambda image: (image["list"] in subscribed, image["endorsed"], image["dated"]), reverse=True
+    )
 
 
 def _image(known: Known) -> dict[str, t.Any]:

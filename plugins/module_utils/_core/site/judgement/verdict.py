@@ -194,8 +194,9 @@ def _endorsement(image: ImageFacts, of: ListFacts) -> t.Iterator[Reason]:
     if image.owner not in ("", of.identifier):
         yield Reason("uuid_clash", f"The UUID {image.identifier} belongs to list {image.owner}.")
     if not image.endorsed:
+        which = f"version {image.version} of image" if image.version else "image"
         yield Reason(
-            "withdrawn", f"Version {of.version} of list {of.identifier} no longer holds image {image.identifier}."
+            "withdrawn", f"Version {of.version} of list {of.identifier} no longer holds {which} {image.identifier}."
         )
 
 

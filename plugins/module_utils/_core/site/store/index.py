@@ -51,6 +51,7 @@ CREATE TABLE images (
 CREATE INDEX images_by_id ON images (image_id, row);
 CREATE INDEX images_of_list ON images (list_id, until);
 CREATE INDEX images_by_tag ON images (tag, until);
+CREATE INDEX images_by_sha512 ON images (substr(sha512, 1, 16));
 CREATE TABLE owners (image_id TEXT PRIMARY KEY, list_id TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE decisions (
     target_type TEXT NOT NULL, target TEXT NOT NULL, list_id TEXT NOT NULL, decision TEXT NOT NULL,

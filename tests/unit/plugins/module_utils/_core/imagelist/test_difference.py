@@ -36,7 +36,8 @@ def test_images_that_come_and_go_are_told() -> None:
 
 
 def test_every_changed_key_of_an_image_has_its_before_and_after() -> None:
-    after = _image(sha512="cd" * 64, **{"hv:version": "2", "ad:vo": ["a", "b"]})
+    further: dict[str, t.Any] = {"hv:version": "2", "ad:vo": ["a", "b"]}
+    after = _image(sha512="cd" * 64, **further)
     (changed,) = difference(_list(_image()), _list(after)).as_dict()["images"]["changed"]
     assert changed == {
         "identifier": KEPT,

@@ -1,0 +1,168 @@
+# Copyright: the hepix.vmimages contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is asked about: a UUID, a tag, a SHA-512 or a file; and which image of the catalogue it means.
+
+A file is that of an image when it is the very file of the cache, by whatever name: directly, through a symbolic link,
+or as a hard link (device and inode). A copy is known by its octets alone, and those are read only when told to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sqlite3
+import stat
+import typing as t
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...errors import SiteError, TransferError
+from ...transfer.atomic import storage_errors
+from ..subscription import UUID
+from .assess import resolve_image, resolve_sha512, resolve_tag
+from .records import stat_facts, stat_record
+from .verdict import FileFacts
+
+if t.TYPE_CHECKING:
+    from ..store.catalogue import Catalogue
+
+IMAGE: t.Final = "image"
+TAG: t.Final = "tag"
+SHA512: t.Final = "sha512"
+PATH: t.Final = "path"
+
+_SHA512: t.Final = re.compile(r"[0-9a-fA-F]{128}\Z")
+
+
+@dataclass(frozen=True)
+class Meant:
+    """The image that is meant: its rows, the best first, and for a question about a file that file."""
+
+    rows: t.Sequence[sqlite3.Row]
+    file: FileFacts | None = None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A file that is asked about: its real path, device and stat record, and, where its octets may be read, a
+    descriptor that was opened with the rights of whoever asks."""
+
+    asked: str
+    path: Path
+    device: int
+    record: t.Mapping[str, int]
+    descriptor: int | None
+
+    def unchanged(self) -> bool:
+        """Whether the path still leads to the file as it was when it was looked at."""
+        return stat_record(self.path) == self.record
+
+    def is_at(self, path: str | Path) -> bool:
+        """Whether this is the file at `path`, under that name or another one."""
+        try:
+            found = os.lstat(path)
+        except OSError:
+            return False
+        return (found.st_dev, found.st_ino) == (self.device, self.record["inode"])
+
+    def sha512(self) -> str | None:
+        """Of its octets, read now; None where they are not to be read. TransferError ``not_readable``."""
+        if self.descriptor is None:
+            return None
+        from ...transfer.checksum import digest_file
+
+        digest = digest_file(self.descriptor).sha512
+        if not self.unchanged():
+            raise TransferError("not_readable", f"{self.path} changed while it was read.", path=str(self.path))
+        return digest
+
+
+def kind_of(name: str) -> str:
+    """What a name on the command line is: ``path`` (it has a slash, and is no address), ``sha512``, ``image``, ``tag``.
+
+    Whoever needs a tag that looks otherwise says that it is one.
+    """
+    if UUID.match(name.lower()):
+        return IMAGE
+    if _SHA512.match(name):
+        return SHA512
+    return PATH if "/" in name and "://" not in name else TAG
+
+
+@contextlib.contextmanager
+def candidate(name: str, *, read: bool) -> t.Iterator[Candidate]:
+    """Look at the file `name`; with `read` it is opened, so that its octets may be read later by another user.
+
+    TransferError ``not_found``, ``not_readable``.
+    """
+    path = Path(os.path.realpath(name))
+    with storage_errors(path, reading=True):
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK) if read else None
+    try:
+        with storage_errors(path, reading=True):
+            found = os.lstat(path) if descriptor is None else os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise TransferError("not_readable", f"{path} is not a regular file.", path=str(path))
+        yield Candidate(name, path, found.st_dev, stat_facts(found), descriptor)
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def find(catalogue: Catalogue, name: str, kind: str, file: Candidate | None = None) -> Meant:
+    """The image that `name` means; ``unknown_image``, or for the candidate `file` also ``file_unknown``."""
+    if file is not None:
+        return _find_file(catalogue, file)
+    return Meant({IMAGE: resolve_image, TAG: resolve_tag, SHA512: resolve_sha512}[kind](catalogue, name))
+
+
+def _find_file(catalogue: Catalogue, file: Candidate) -> Meant:
+    record = _record_of(catalogue, file)
+    if record is not None:
+        rows = [row for row in resolve_image(catalogue, record["image_id"]) if row["sha512"] == record["sha512"]]
+        # A further hard link changes the file's ctime: whoever reads the octets need not believe the record.
+        unchanged = all(file.record[key] == record[key] for key in file.record) or file.sha512() == record["sha512"]
+        facts = FileFacts(str(file.path), unchanged, dict(file.record))
+        return Meant(rows, facts if record["state"] == "current" else None)
+    digest = file.sha512()
+    if digest is None:
+        raise unknown_file(file)
+    return Meant(_holding(catalogue, file, digest), FileFacts(str(file.path), True, dict(file.record)))
+
+
+def _record_of(catalogue: Catalogue, file: Candidate) -> sqlite3.Row | None:
+    """The row of `files` whose file this is, or in whose place it lies; of those that count for something."""
+    places = {
+        state: Path(os.path.realpath(place))
+        for state, place in (("current", catalogue.state.current), ("expired", catalogue.state.expired))
+    }
+    rows = catalogue.rows(
+        "SELECT * FROM files WHERE state IN ('current', 'expired') AND (inode = ? OR name = ?) ORDER BY state",
+        file.record["inode"],
+        file.path.name,
+    )
+    found = ((row, places[row["state"]] / row["name"]) for row in rows)
+    return next((row for row, path in found if path == file.path or file.is_at(path)), None)
+
+
+def _holding(catalogue: Catalogue, file: Candidate, digest: str) -> t.Sequence[sqlite3.Row]:
+    try:
+        return resolve_sha512(catalogue, digest)
+    except SiteError:
+        raise no_image(file, digest) from None
+
+
+def unknown_file(file: Candidate) -> SiteError:
+    """The refusal for a file whose octets were not read."""
+    return SiteError("file_unknown", f"{file.path} is no file of the cache.", path=str(file.path))
+
+
+def no_image(file: Candidate, digest: str) -> SiteError:
+    """The refusal for a file whose octets nobody has endorsed."""
+    return SiteError(
+        "unknown_image",
+        f"No subscribed list holds an image with the octets of {file.path} (SHA-512 {digest[:16]}...).",
+        path=str(file.path),
+        sha512=digest,
+    )

@@ -1,0 +1,67 @@
+# Copyright: the hepix.vmimages contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Questions by digest and by file to the snapshot, for those who may not open the catalogue.
+
+It is stricter than the catalogue: a copy may run only while the file in the cache may, too.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from datetime import datetime, timedelta
+
+from . import asked, snapshot
+from .assess import unknown_image
+
+if t.TYPE_CHECKING:
+    from ...errors import SiteError
+    from .asked import Candidate
+
+_Document = t.Mapping[str, t.Any]
+
+
+def judge(
+    document: _Document,
+    name: str,
+    now: datetime,
+    *,
+    kind: str | None = None,
+    file: Candidate | None = None,
+    max_age: timedelta | None = None,
+) -> dict[str, t.Any]:
+    """The snapshot's verdict on what `name` means; see `snapshot.judge`, and `queries.judge` for the codes."""
+    kind = kind or asked.kind_of(name)
+    if kind not in (asked.SHA512, asked.PATH):
+        return snapshot.judge(document, name, now, max_age=max_age)
+    image = _best(document, name.lower(), unknown_image(name)) if file is None else _of_file(document, file)
+    answer = snapshot.judge(document, image["identifier"], now, max_age=max_age)
+    if file is not None:
+        answer["verdict"]["path"] = str(file.path)
+    holders = [
+        {key: one[key] for key in ("list", "identifier", "version", "tag", "endorsed")}
+        for one in _holding(document, image["sha512"])
+    ]
+    return {**answer, "holders": holders}
+
+
+def _of_file(document: _Document, file: Candidate) -> t.Mapping[str, t.Any]:
+    for image in document["images"].values():
+        path = image["verdict"]["path"]
+        if path and (path == str(file.path) or (image["stat"]["inode"] == file.record["inode"] and file.is_at(path))):
+            return t.cast("t.Mapping[str, t.Any]", image)
+    digest = file.sha512()
+    if digest is None:
+        raise asked.unknown_file(file)
+    return _best(document, digest, asked.no_image(file, digest))
+
+
+def _best(document: _Document, digest: str, otherwise: SiteError) -> t.Mapping[str, t.Any]:
+    found = _holding(document, digest)
+    if not found:
+        raise otherwise
+    return found[0]
+
+
+def _holding(document: _Document, digest: str) -> list[t.Mapping[str, t.Any]]:
+    """The images with these octets, the best first."""
+    return snapshot.in_order(document, (one for one in document["images"].values() if one["sha512"] == digest))
