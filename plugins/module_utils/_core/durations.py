@@ -25,3 +25,12 @@ def parse_duration(text: str) -> timedelta:
         return timedelta(**{_UNITS[unit]: int(number)})
     except OverflowError:
         raise ValueError(f"{text!r} is longer than any date allows") from None
+
+
+def duration_text(value: timedelta) -> str:
+    """A length of time (whole seconds) as `parse_duration` reads it, in the largest unit up to days that fits."""
+    seconds = int(value.total_seconds())
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds and seconds % length == 0:
+            return f"{seconds // length}{unit}"
+    return f"{seconds}s"

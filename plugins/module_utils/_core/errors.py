@@ -111,6 +111,7 @@ REMEDIES: t.Final[t.Mapping[str, str]] = {
     "endorser_invalid": "Correct the named option.",
     "unknown_endorser": "Add the endorser first (module endorser), or name the (DN, CA) pair itself; `vmimages status` "
     "shows the registered endorsers.",
+    "rule_invalid": "Correct the named rule; the rules that stood before stay in force.",
     "settings_invalid": "Correct the named key of settings.json in the state directory.",
     "settings_unsafe": "Let only root and the owner of the state directory write this file (chmod go-w).",
     "handlers_unsafe": "Let only root and the owner of the state directory write the handlers, and the directories "

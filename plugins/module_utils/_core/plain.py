@@ -9,6 +9,7 @@ import typing as t
 from datetime import datetime, timedelta
 from pathlib import PurePath
 
+from .durations import duration_text
 from .times import to_text
 
 
@@ -28,17 +29,9 @@ def plain(value: t.Any) -> t.Any:
     if isinstance(value, datetime):
         return to_text(value)
     if isinstance(value, timedelta):
-        return _duration(value)
+        return duration_text(value)
     if isinstance(value, PurePath):
         return str(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {item.name: plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
     raise TypeError(f"not a plain value: {type(value).__name__}")
-
-
-def _duration(value: timedelta) -> str:
-    seconds = int(value.total_seconds())
-    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds and seconds % length == 0:
-            return f"{seconds // length}{unit}"
-    return f"{seconds}s"

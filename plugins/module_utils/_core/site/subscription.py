@@ -6,14 +6,15 @@ from __future__ import annotations
 
 import re
 import typing as t
-from dataclasses import asdict, dataclass, fields
-from datetime import timedelta
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import datetime, timedelta
 
 from ..durations import parse_duration
 from ..errors import SiteError, TransferError
 from ..transfer.policy import Policy, check_uri, host_of
 from ..trust.anchors import DEFAULT_ANCHORS
 from .endorsers.endorser import Pair, as_dicts, read_pair
+from .matching import Match, MatchError, Subject, parse
 
 #: Whether CRLs or namespaces must be there, or are only used where they are.
 Mode = t.Literal["require", "if-present"]
@@ -57,13 +58,14 @@ class Subscription:
 
     Who may sign: `endorsers` are (DN, CA) pairs in slash form, `named` are endorsers whose pairs are looked up when
     the question is asked (see `endorsers.warrants`).
+    `select` are UUIDs, tags, and matches of what images are like.
     """
 
     uri: str
     identifier: str | None
     endorsers: tuple[tuple[str, str], ...]
     trust: TrustOptions = TrustOptions()
-    select: tuple[str, ...] = ()
+    select: tuple[str | Match, ...] = ()
     new_images: str = "report"
     tag_key: str = "dc:title"
     max_list_age: int | None = None
@@ -95,7 +97,7 @@ class Subscription:
             endorsers=pairs,
             named=named,
             trust=TrustOptions.from_options(options.get("trust") or options),
-            select=tuple(sorted({_name(item) for item in options.get("select") or ()})),
+            select=_selection(options.get("select") or ()),
             new_images=new_images,
             tag_key=options.get("tag_key") or "dc:title",
             max_list_age=_seconds("max_list_age", options.get("max_list_age")),
@@ -106,7 +108,11 @@ class Subscription:
 
     def as_dict(self) -> dict[str, t.Any]:
         """For the journal, the diff and the result; `from_options` reads it back."""
-        told = {**asdict(self), "endorsers": [*as_dicts(self.endorsers), *(item.as_dict() for item in self.named)]}
+        told = {
+            **asdict(replace(self, select=())),
+            "endorsers": [*as_dicts(self.endorsers), *(item.as_dict() for item in self.named)],
+            "select": [item.as_dict() if isinstance(item, Match) else item for item in self.select],
+        }
         del told["named"]
         return told
 
@@ -115,11 +121,17 @@ class Subscription:
         """Whether an image that nobody decided about counts as approved."""
         return self.new_images in ("approve", "cache")
 
-    def selects(self, image_id: str, tag: str, *, decided: bool) -> bool:
-        """Whether an approved image is to be cached: named in `select`; without a `select`, what was decided for."""
-        if self.select:
-            return image_id in self.select or tag in self.select
-        return decided or self.new_images == "cache"
+    def selects(
+        self, image_id: str, tag: str, subject: t.Callable[[], Subject], *, decided: bool, now: datetime
+    ) -> bool:
+        """Whether an approved image is to be cached: one that `select` names or that is like a match in it; without a
+        `select`, what was decided for."""
+        if not self.select:
+            return decided or self.new_images == "cache"
+        if image_id in self.select or tag in self.select:
+            return True
+        matches = [item for item in self.select if isinstance(item, Match)]
+        return any(match.fits(subject(), now) for match in matches)
 
     def age_limit(self) -> timedelta | None:
         """How old the list's date of creation may be."""
@@ -162,9 +174,20 @@ def _named(item: t.Mapping[str, t.Any], option: str) -> Named:
     return Named(name, of)
 
 
-def _name(text: str) -> str:
-    """A UUID in lower case, a tag as it is."""
-    return text.lower() if UUID.match(text.lower()) else text
+def _selection(given: t.Sequence[t.Any]) -> tuple[str | Match, ...]:
+    """UUIDs in lower case and tags as they are, then matches; each once."""
+    names, matches = set(), {}
+    for number, item in enumerate(given):
+        if isinstance(item, str):
+            names.add(item.lower() if UUID.match(item.lower()) else item)
+            continue
+        try:
+            match = parse(item)
+        except MatchError as error:
+            where = f"select[{number}]"
+            raise _invalid(f"{where}.{error.path}" if error.path else where, str(error)) from error
+        matches[match.text] = match
+    return (*sorted(names), *(matches[text] for text in sorted(matches)))
 
 
 def _seconds(option: str, value: t.Any) -> int | None:

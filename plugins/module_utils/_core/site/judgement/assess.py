@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sqlite3
 import typing as t
@@ -13,6 +14,7 @@ from datetime import datetime
 from ...errors import SiteError
 from ...times import from_text
 from ..subscription import UUID, Subscription
+from .decided import Decided
 from .path_status import Judge
 from .records import ImageRecords, ListRecord, chunks, image_records, list_records, subscription_from
 from .verdict import Decision, FileFacts, ImageFacts, ListFacts, PathStatus, Verdict, verdict
@@ -58,6 +60,7 @@ class Assessor:
         self.catalogue = catalogue
         self.now = now or catalogue.now()
         self._judge = Judge(catalogue)
+        self._decided = Decided(catalogue)
         self._records: dict[str, ListRecord] = {}
         self._facts: dict[str, ListFacts] = {}
 
@@ -75,7 +78,7 @@ class Assessor:
         """The subscription and the facts of a list."""
         record = self.record(list_id)
         if list_id not in self._facts:
-            self._facts[list_id] = record.facts()
+            self._facts[list_id] = record.facts(self._decided.endorsers(record))
         return record.subscription, self._facts[list_id]
 
     def fingerprints(self) -> dict[str, str]:
@@ -105,12 +108,15 @@ class Assessor:
     def _assess(self, row: sqlite3.Row, records: ImageRecords, file: FileFacts | None) -> Known:
         list_id = row["list_id"]
         image = _image(row, records, file)
-        decisions = records.decided(row)
-        decided = any(decision.applies(image, list_id, self.now) for decision in decisions)
+        record = self.record(list_id)
+        decisions = (*records.decided(row), *self._decided.beyond(row, record))
         subscription, facts = self.of_list(list_id)
-        # Where nothing is approved without a decision, it is the decision that is missing.
-        chosen = decided or not subscription.approves_new
-        if not subscription.selects(image.identifier, image.tag, decided=chosen):
+        relevant = [decision for decision in decisions if decision.applies(image, facts, self.now)]
+        # Where nothing approves all images of the list, it is the decision about this one that is missing.
+        as_a_whole = subscription.approves_new or any(item.approves and not item.chooses for item in relevant)
+        chosen = any(item.chooses for item in relevant) or not as_a_whole
+        subject = functools.partial(self._decided.subject, row, record)
+        if not subscription.selects(image.identifier, image.tag, subject, decided=chosen, now=self.now):
             image = replace(image, selected=False)
         judged = verdict(image, facts, self.path_status(list_id), decisions, self.now)
         return Known(row, list_id, row["image_id"], image, decisions, judged)

@@ -25,7 +25,7 @@ if t.TYPE_CHECKING:
 CHUNK: t.Final = 400
 
 _STANDING: t.Final = (
-    "SELECT * FROM versions WHERE sequence IN "
+    "SELECT versions.*, spellings, vo FROM versions LEFT JOIN origins USING (sequence) WHERE sequence IN "
     "(SELECT max(sequence) FROM versions WHERE list_id IN ({marks}) GROUP BY list_id)"
 )
 
@@ -34,8 +34,8 @@ T = t.TypeVar("T")
 
 @dataclass(frozen=True)
 class ListRecord:
-    """A known list: its subscription, the row of `versions` that stands, what its server last answered (`polls`), and
-    an act of re-baselining that waits; None for what there is not."""
+    """A known list: its subscription, the row of `versions` that stands, with that of `origins`, what its server last
+    answered (`polls`), and an act of re-baselining that waits; None for what there is not."""
 
     list_id: str
     subscription: Subscription
@@ -54,8 +54,18 @@ class ListRecord:
         """Who signed the list's current message; None while no version was accepted."""
         return json.loads(self.version["signer"]) if self.version else None
 
-    def facts(self) -> ListFacts:
-        """What the verdict asks about the list."""
+    @property
+    def spellings(self) -> str:
+        """The names of who signed that message, in every spelling, as `origins` has them."""
+        return str(self.version["spellings"] or "") if self.version else ""
+
+    @property
+    def vo(self) -> str:
+        """The VO that the list names for all its images, empty for none."""
+        return str(self.version["vo"] or "") if self.version else ""
+
+    def facts(self, endorsers: frozenset[str] = frozenset()) -> ListFacts:
+        """What the verdict asks about the list; `endorsers`: what decisions may call its signer."""
         subscription, version = self.subscription, self.version
         limit = subscription.max_unrefreshed
         return ListFacts(
@@ -69,6 +79,7 @@ class ListRecord:
             by_name_only=subscription.new_images == "refuse",
             refreshed=self._refreshed(),
             max_unrefreshed=timedelta(seconds=limit) if limit else None,
+            endorsers=endorsers,
         )
 
     def _refreshed(self) -> datetime | None:
@@ -141,7 +152,7 @@ def image_records(catalogue: Catalogue, rows: t.Sequence[sqlite3.Row]) -> ImageR
     for kind, targets in (("image", names), ("tag", tags)):
         statement = f"SELECT * FROM decisions WHERE target_type = '{kind}' AND target IN ({{marks}})"
         for row in _rows(catalogue, statement, targets):
-            decisions.setdefault((kind, row["target"]), []).append(_decision(row))
+            decisions.setdefault((kind, row["target"]), []).append(decision_from(row))
     owned = _rows(catalogue, "SELECT image_id, list_id FROM owners WHERE image_id IN ({marks})", names)
     files = _rows(catalogue, "SELECT * FROM files WHERE state = 'current' AND image_id IN ({marks})", names)
     return ImageRecords(
@@ -189,7 +200,8 @@ def _rows(catalogue: Catalogue, statement: str, names: t.Sequence[str]) -> t.Ite
         yield from catalogue.rows(statement.format(marks=", ".join("?" * len(some))), *some)
 
 
-def _decision(row: sqlite3.Row) -> Decision:
+def decision_from(row: sqlite3.Row) -> Decision:
+    """A row of `decisions`."""
     return Decision(
         decision=row["decision"],
         target_type=row["target_type"],

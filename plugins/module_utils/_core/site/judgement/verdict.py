@@ -70,8 +70,9 @@ class ImageFacts:
 class ListFacts:
     """The image's list; `version`, `created` and `expires` are None while no version of it was accepted.
 
-    `approves_new`: its images need no decision; `by_name_only`: an approval of a tag does not speak of its images.
+    `approves_new`: its images need no decision; `by_name_only`: no approval but that of a UUID speaks of its images.
     `refreshed`: when its server was last asked with success, which may be `max_unrefreshed` ago.
+    `endorsers`: the names by which the signer of its message is known, as far as decisions ask for them.
     """
 
     identifier: str
@@ -84,6 +85,7 @@ class ListFacts:
     by_name_only: bool
     refreshed: datetime | None = None
     max_unrefreshed: timedelta | None = None
+    endorsers: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,11 @@ class PathStatus:
 
 @dataclass(frozen=True)
 class Decision:
-    """What the site decided for an image or a tag of one list (`list_id`; empty: of any); `until` ends it."""
+    """What the site decided, for images of one list (`list_id`; empty: of any), from `begins` on and before `until`.
+
+    `target_type` says what `target` is: an ``image``, a ``tag``, a ``list``, an ``endorser``, or the ``rule`` by which
+    the image at hand was found.
+    """
 
     decision: str
     target_type: str
@@ -110,11 +116,34 @@ class Decision:
     author: str
     until: datetime | None
     list_id: str = ""
+    begins: datetime | None = None
 
-    def applies(self, image: ImageFacts, list_id: str, now: datetime) -> bool:
-        """Whether this decision speaks of `image` of the list, now."""
-        named = image.identifier if self.target_type == "image" else image.tag
-        return self.target == named and self.list_id in ("", list_id) and (self.until is None or now < self.until)
+    def speaks_of(self, image: ImageFacts, of: ListFacts) -> bool:
+        """Whether it is about `image` of the list, at some time."""
+        if self.list_id not in ("", of.identifier):
+            return False
+        if self.target_type == "endorser":
+            return self.target in of.endorsers
+        named = {"image": image.identifier, "tag": image.tag, "list": of.identifier, "rule": self.target}
+        return self.target == named.get(self.target_type)
+
+    def applies(self, image: ImageFacts, of: ListFacts, now: datetime) -> bool:
+        """Whether it is about `image` of the list, now."""
+        return self.is_in_force(now) and self.speaks_of(image, of)
+
+    def is_in_force(self, now: datetime) -> bool:
+        """Whether it has begun and has not ended."""
+        return (self.begins is None or self.begins <= now) and (self.until is None or now < self.until)
+
+    @property
+    def approves(self) -> bool:
+        """Whether it lets an image run."""
+        return self.decision in ("approve", RUN_ANYWAY)
+
+    @property
+    def chooses(self) -> bool:
+        """Whether what it approves is meant one by one, and so wanted in the cache without a `select`."""
+        return self.target_type not in ("list", "endorser")
 
 
 @dataclass(frozen=True)
@@ -153,9 +182,10 @@ def verdict(
     """Judge one image of the list `of`.
 
     ``run_anyway`` overrides the expiry of the list or the image only. `decisions` may hold decisions for other
-    images: only those that speak of this one now count, and of these a blacklist wins.
+    images: only those that speak of this one now count, and of these a blacklist wins. One that begins later ends the
+    verdict then.
     """
-    relevant = [decision for decision in decisions if decision.applies(image, of.identifier, now)]
+    relevant = [decision for decision in decisions if decision.applies(image, of, now)]
     override = next((decision for decision in relevant if decision.decision == RUN_ANYWAY), None)
     found = [
         *_endorsement(image, of),
@@ -177,7 +207,7 @@ def verdict(
         code=RUN_ANYWAY if found else ALLOWED,
         reasons=(*why, *found),
         path=_file_path(image),
-        good_until=_good_until(image, of, path, relevant, overridden=override is not None),
+        good_until=_good_until(image, of, path, relevant, _coming_blacklist(image, of, decisions, now)),
     )
 
 
@@ -231,12 +261,12 @@ def _certification(path: PathStatus, now: datetime) -> t.Iterator[Reason]:
 
 
 def _approval(image: ImageFacts, of: ListFacts, decisions: t.Sequence[Decision]) -> t.Iterator[Reason]:
-    approving = any(
-        decision.decision in ("approve", RUN_ANYWAY) and not (of.by_name_only and decision.target_type != "image")
-        for decision in decisions
-    )
-    if not approving and not of.approves_new:
+    if not of.approves_new and not _approving(of, decisions):
         yield Reason("not_approved", f"The site has not approved image {image.identifier}.")
+
+
+def _approving(of: ListFacts, decisions: t.Sequence[Decision]) -> list[Decision]:
+    return [item for item in decisions if item.approves and not (of.by_name_only and item.target_type != "image")]
 
 
 def _file(image: ImageFacts) -> t.Iterator[Reason]:
@@ -255,19 +285,53 @@ def _file_path(image: ImageFacts) -> str | None:
 def _spoken(decision: Decision, code: str | None = None) -> Reason:
     verb = {"approve": "approved", "blacklist": "blacklisted", RUN_ANYWAY: "allowed to run in spite of its age"}
     because = f": {decision.reason}" if decision.reason else ""
-    words = f"The {decision.target_type} {decision.target} was {verb[decision.decision]} by {decision.author}{because}"
+    what = f"The {decision.target_type} {decision.target} was {verb[decision.decision]}"
+    if decision.target_type == "rule":
+        what = f"By the rule {decision.target} the image is {verb[decision.decision]}, as written"
+    words = f"{what} by {decision.author}{because}"
     return Reason(code or decision.decision, words if words.endswith(".") else f"{words}.")
 
 
-def _good_until(
-    image: ImageFacts, of: ListFacts, path: PathStatus, decisions: t.Sequence[Decision], *, overridden: bool
+def _coming_blacklist(
+    image: ImageFacts, of: ListFacts, decisions: t.Sequence[Decision], now: datetime
 ) -> datetime | None:
-    ends = [path.good_until]
-    if not overridden:
-        ends += [of.expires, image.expires]
+    """When the first blacklist that does not apply yet will: a rule on age begins with the age."""
+    return _first(
+        decision.begins
+        for decision in decisions
+        if decision.decision == "blacklist"
+        and decision.begins is not None
+        and now < decision.begins
+        and (decision.until is None or decision.begins < decision.until)
+        and decision.speaks_of(image, of)
+    )
+
+
+def _good_until(
+    image: ImageFacts, of: ListFacts, path: PathStatus, decisions: t.Sequence[Decision], forbidden: datetime | None
+) -> datetime | None:
+    """The first moment at which a reason to refuse may come up; None where no such moment is known."""
+    ends = [path.good_until, forbidden]
+    expiry = _first((of.expires, image.expires))
+    overriding = [decision.until for decision in decisions if decision.decision == RUN_ANYWAY]
+    if not overriding:
+        ends.append(expiry)
+    elif expiry is not None:
+        ends.append(_last((expiry, _last(overriding))))
+    if not of.approves_new:
+        ends.append(_last([decision.until for decision in _approving(of, decisions)]))
     if of.created is not None and of.max_age is not None:
         ends.append(of.created + of.max_age)
     if of.refreshed is not None and of.max_unrefreshed is not None:
         ends.append(of.refreshed + of.max_unrefreshed)
-    ends += [decision.until for decision in decisions]
+    return _first(ends)
+
+
+def _first(ends: t.Iterable[datetime | None]) -> datetime | None:
     return min((end for end in ends if end is not None), default=None)
+
+
+def _last(ends: t.Sequence[datetime | None]) -> datetime | None:
+    """The last of some ends, None where one of them never comes."""
+    known = [end for end in ends if end is not None]
+    return max(known) if known and len(known) == len(ends) else None

@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The index: the journal and the archived messages as SQL tables, derived and rebuilt at will.
 
-`lists`, `versions`, `rebaselines`, `images`, `owners`, `decisions`, `files`, `refusals`, `endorsers`, `endorser_pairs`
-and `members` (whom the endorser lists name) hold what the journal says; `polls` and `paths` are notes of this host
-(what the server last answered, how the certification path was last judged), which a rebuild may lose. A schema change
-raises `SCHEMA`; an older index is rebuilt, a newer one is refused.
+`lists`, `versions`, `origins` (whose a version is: the signer's names in each spelling, the VO), `rebaselines`,
+`images`, `owners`, `decisions`, `rulesets`, `files`, `refusals`, `endorsers`, `endorser_pairs` and `members` (whom the
+endorser lists name) hold what the journal says; `polls` and `paths` are notes of this host (what the server last
+answered, how the certification path was last judged), which a rebuild may lose. A schema change raises `SCHEMA`; an
+older index is rebuilt, a newer one is refused.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ CREATE TABLE versions (
     content_sha512 TEXT NOT NULL, signer TEXT NOT NULL, accepted_at TEXT NOT NULL
 );
 CREATE INDEX versions_of_list ON versions (list_id, sequence);
+CREATE TABLE origins (sequence INTEGER PRIMARY KEY, spellings TEXT NOT NULL, vo TEXT NOT NULL);
 CREATE TABLE rebaselines (
     sequence INTEGER PRIMARY KEY, list_id TEXT NOT NULL, content_sha512 TEXT NOT NULL, reason TEXT NOT NULL,
     author TEXT NOT NULL, at TEXT NOT NULL, state TEXT NOT NULL
@@ -58,6 +60,7 @@ CREATE TABLE decisions (
     reason TEXT NOT NULL, author TEXT NOT NULL, until TEXT, at TEXT NOT NULL, sequence INTEGER NOT NULL,
     PRIMARY KEY (target_type, target, list_id)
 ) WITHOUT ROWID;
+CREATE TABLE rulesets (sequence INTEGER PRIMARY KEY, rules TEXT NOT NULL, at TEXT NOT NULL);
 CREATE TABLE files (
     name TEXT PRIMARY KEY, list_id TEXT NOT NULL, image_id TEXT NOT NULL, version TEXT NOT NULL, sha512 TEXT NOT NULL,
     state TEXT NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, ctime_ns INTEGER NOT NULL,
@@ -91,10 +94,12 @@ CREATE TABLE paths (list_id TEXT PRIMARY KEY, basis TEXT NOT NULL, status TEXT N
 DERIVED: t.Final = (
     "lists",
     "versions",
+    "origins",
     "rebaselines",
     "images",
     "owners",
     "decisions",
+    "rulesets",
     "files",
     "refusals",
     "endorsers",

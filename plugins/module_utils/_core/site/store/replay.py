@@ -11,6 +11,8 @@ import typing as t
 from ...imagelist.model import Image
 from ...imagelist.reader import read_list
 from ...times import to_text
+from ...trust.certificate import fields
+from ...trust.names import forms
 from ...trust.smime import read_message
 from . import endorsers
 from .journal import Entry
@@ -62,7 +64,8 @@ def _own(connection: sqlite3.Connection, image_id: str, list_id: str) -> None:
 def _accepted(connection: sqlite3.Connection, entry: Entry, load: Loader) -> None:
     data = entry.data
     list_id = data["identifier"]
-    content = read_list(read_message(load(data["message"], data["message_sha256"])).content)
+    message = read_message(load(data["message"], data["message_sha256"]))
+    content = read_list(message.content)
     _settle_rebaselines(connection, list_id, data["content_sha512"])
     connection.execute(
         "INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -79,6 +82,10 @@ def _accepted(connection: sqlite3.Connection, entry: Entry, load: Loader) -> Non
             json.dumps(data["signer"], sort_keys=True),
             entry.at,
         ),
+    )
+    connection.execute(
+        "INSERT INTO origins VALUES (?, ?, ?)",
+        (entry.sequence, _spellings(message.signed_data.certificate), str(content.raw.get("ad:vo", ""))),
     )
     connection.execute("DELETE FROM refusals WHERE list_id = ?", (list_id,))
     tag_key = json.loads(
@@ -98,6 +105,12 @@ def _accepted(connection: sqlite3.Connection, entry: Entry, load: Loader) -> Non
         _add(connection, entry.sequence, list_id, image, metadata, tag_key, to_text(content.created))
     for gone in before.values():
         _end(connection, gone["row"], entry.sequence)
+
+
+def _spellings(certificate: bytes) -> str:
+    """Every spelling of the signer's name, and of its CA's, by which people may mean them."""
+    found = fields(certificate)
+    return json.dumps({"dn": sorted(forms(found.subject)), "ca": sorted(forms(found.issuer))})
 
 
 def _end(connection: sqlite3.Connection, row: int, sequence: int) -> None:
@@ -188,6 +201,12 @@ def _decided(connection: sqlite3.Connection, entry: Entry, load: Loader) -> None
     )
 
 
+def _rules(connection: sqlite3.Connection, entry: Entry, load: Loader) -> None:
+    """The whole set anew; the sets before it tell what was in force when something happened."""
+    rules = json.dumps(entry.data["rules"], sort_keys=True)
+    connection.execute("INSERT INTO rulesets VALUES (?, ?, ?)", (entry.sequence, rules, entry.at))
+
+
 def _file(state: str) -> t.Callable[[sqlite3.Connection, Entry, Loader], None]:
     def handler(connection: sqlite3.Connection, entry: Entry, load: Loader) -> None:
         data = entry.data
@@ -234,6 +253,7 @@ _HANDLERS: t.Final[t.Mapping[str, t.Callable[[sqlite3.Connection, Entry, Loader]
     "decided": _decided,
     "endorser": endorsers.declared,
     "endorser_removed": endorsers.removed,
+    "rules": _rules,
     "cached": _file("current"),
     "expired": _file("expired"),
     "damaged": _file("damaged"),

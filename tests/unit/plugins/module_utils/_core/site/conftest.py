@@ -20,6 +20,7 @@ from ansible_collections.hepix.vmimages.plugins.module_utils._core.site import d
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.cache import sync as cache
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.endorsers.declare import Declaration, declare
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.lists import rebaseline, refresh, subscribe
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.rules import declare as rules
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.store.catalogue import Catalogue
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.subscription import Subscription
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.times import to_text
@@ -153,6 +154,11 @@ class World:
         """Declare endorsers."""
         with self.open() as catalogue:
             return declare(catalogue, Declaration.from_options({"endorsers": items, **more}), check=check)
+
+    def declare(self, *given: t.Mapping[str, t.Any], **options: t.Any) -> Outcome:
+        """Declare the rules of the site."""
+        with self.open() as catalogue:
+            return rules.declare(catalogue, given, **options)
 
     def sync(self, **options: t.Any) -> Outcome:
         """Bring the cache up to date."""

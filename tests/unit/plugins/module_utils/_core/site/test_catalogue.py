@@ -42,6 +42,7 @@ def _history(world: World) -> None:
     world.rebaseline(older)
     world.decide("blacklist", IMAGE, reason="CVE")
     world.decide("clear", IMAGE)
+    world.declare({"name": "ancient", "decision": "blacklist", "match": {"older_than": "900d"}, "except": [IMAGE]})
     world.decide("run_anyway", IMAGE, until=world.now + timedelta(days=3))
 
 
