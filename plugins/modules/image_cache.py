@@ -73,6 +73,29 @@ options:
       - How many images are downloaded at the same time.
     type: int
     default: 2
+  max_per_host:
+    description:
+      - How many images are downloaded at the same time from one host, of those that O(max_parallel) allows.
+    type: int
+    default: 4
+  retries:
+    description:
+      - How often an image is asked for again that does not come, after pauses that begin with a second and double.
+      - Attempts that bring further octets do not count, and each goes on where the last one ended. What is there of an
+        image when it is given up is kept for the next run.
+    type: int
+    default: 3
+  timeout:
+    description:
+      - The longest that one image may take, all attempts included, as a number and a unit (V(s), V(m), V(h), V(d) or
+        V(w)).
+    type: str
+    default: 1d
+  minimum_rate:
+    description:
+      - A download ends, and is tried again, that is slower than so many octets a second over half a minute.
+    type: int
+    default: 1024
 seealso:
   - module: hepix.vmimages.imagelist_subscribe
   - module: hepix.vmimages.image_decision
@@ -198,6 +221,16 @@ downloaded:
       type: float
       returned: for files that were downloaded, read or restored
       sample: 5.41
+    resumed_from:
+      description: How many octets an earlier download had left, which were not received again.
+      type: int
+      returned: for files that were downloaded, read or restored
+      sample: 0
+    source:
+      description: The address that the image came from, V(null) for a file that was here.
+      type: str
+      returned: for files that were downloaded, read or restored
+      sample: https://images.example.org/2b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1/2.qcow2
     code:
       description: Why the file was moved, or why it was no longer wanted.
       type: str
@@ -316,6 +349,16 @@ actions:
       type: float
       returned: for files that were downloaded, read or restored
       sample: 5.41
+    resumed_from:
+      description: How many octets an earlier download had left, which were not received again.
+      type: int
+      returned: for files that were downloaded, read or restored
+      sample: 0
+    source:
+      description: The address that the image came from, V(null) for a file that was here.
+      type: str
+      returned: for files that were downloaded, read or restored
+      sample: https://images.example.org/2b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1/2.qcow2
     code:
       description: Why the file was moved, or why it was no longer wanted.
       type: str
@@ -341,11 +384,16 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.arguments import CATALOGUE, optional_duration
+from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.arguments import (
+    CATALOGUE,
+    duration,
+    optional_duration,
+)
 from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.dependencies import CRYPTOGRAPHY, REQUESTS
 from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.running import run
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.outcome import Outcome
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.cache.sync import sync
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.cache.work import Limits
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.lists.refresh import refresh
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.store.catalogue import Catalogue
 
@@ -356,6 +404,10 @@ ARGUMENTS = {
     "verify": {"type": "bool", "default": False},
     "purge_expired": {"type": "str"},
     "max_parallel": {"type": "int", "default": 2},
+    "max_per_host": {"type": "int", "default": 4},
+    "retries": {"type": "int", "default": 3},
+    "timeout": {"type": "str", "default": "1d"},
+    "minimum_rate": {"type": "int", "default": 1024},
     **CATALOGUE,
 }
 
@@ -364,6 +416,13 @@ def bring_up_to_date(module: AnsibleModule) -> Outcome:
     """Refresh the lists where asked for, then make the cache what they and the decisions say."""
     options, check = module.params, module.check_mode
     purge_expired = optional_duration(options, "purge_expired")
+    limits = Limits(
+        parallel=options["max_parallel"],
+        per_host=options["max_per_host"],
+        retries=options["retries"],
+        timeout=duration(options, "timeout").total_seconds(),
+        minimum_rate=options["minimum_rate"],
+    )
     with Catalogue.open(options["state_dir"], index_path=options["index"], warn=module.warn) as catalogue:
         refreshed = refresh(catalogue, lists=options["lists"], check=check) if options["refresh"] else Outcome(False)
         synced = sync(
@@ -372,7 +431,7 @@ def bring_up_to_date(module: AnsibleModule) -> Outcome:
             images=options["images"],
             verify=options["verify"],
             purge_expired=purge_expired,
-            max_parallel=options["max_parallel"],
+            limits=limits,
             check=check,
         )
     return _both(refreshed, synced)

@@ -67,6 +67,7 @@ REMEDIES: t.Final[t.Mapping[str, str]] = {
     "timeout": "Try again later, or ask the server's administrator why it does not answer.",
     "tls_failed": "Install the server's CA (option ca_path) or ask for a correct server certificate.",
     "http_status": "Check the address with the server's administrator and try again.",
+    "access_denied": "Give the credentials that this server asks for, or ask its administrator for access.",
     "encoding_refused": "Ask the server's administrator to serve the file as it is, without Content-Encoding.",
     "redirect_refused": "Use the final address in the subscription, or ask the server's administrator.",
     "not_found": "Check the address or the path.",

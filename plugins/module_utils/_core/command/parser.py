@@ -65,6 +65,16 @@ def _sync(commands: t.Any) -> None:
         "--purge-expired", metavar="AGE", type=_duration, help="delete expired files older than this, such as 14d"
     )
     parser.add_argument("--max-parallel", metavar="N", type=_positive, default=2, help="downloads at once (default: 2)")
+    parser.add_argument(
+        "--max-per-host", metavar="N", type=_positive, default=4, help="downloads at once from one host (default: 4)"
+    )
+    parser.add_argument(
+        "--retries", metavar="N", type=_number, help="how often an image is tried again that does not come (default: 3)"
+    )
+    parser.add_argument("--timeout", metavar="TIME", type=_duration, help="the longest that an image may take (1d)")
+    parser.add_argument(
+        "--minimum-rate", metavar="N", type=_number, help="octets a second below which a download ends (default: 1024)"
+    )
     _add_check(parser)
 
 
@@ -187,4 +197,10 @@ def _duration(text: str) -> timedelta:
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
+    return int(text)
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number")
     return int(text)

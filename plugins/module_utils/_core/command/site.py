@@ -42,6 +42,7 @@ def refresh(options: argparse.Namespace) -> int:
 def sync(options: argparse.Namespace) -> int:
     """0, or 3 if some images failed, or some handlers of events; the other images are in the cache."""
     from ..site.cache.sync import sync as sync_cache
+    from ..site.cache.work import Limits
 
     with _open(options) as catalogue:
         outcome = sync_cache(
@@ -50,7 +51,13 @@ def sync(options: argparse.Namespace) -> int:
             images=options.images,
             verify=options.verify,
             purge_expired=options.purge_expired,
-            max_parallel=options.max_parallel,
+            limits=Limits(
+                parallel=options.max_parallel,
+                per_host=options.max_per_host,
+                retries=options.retries,
+                timeout=options.timeout.total_seconds() if options.timeout else None,
+                minimum_rate=options.minimum_rate,
+            ),
             check=options.check,
         )
         told = announce(catalogue, check=options.check)

@@ -122,12 +122,12 @@ def make_directory(path: StrPath, mode: int = 0o755) -> None:
     fsync_directory(directory.parent)
 
 
-def write_atomic(path: StrPath, octets: bytes, mode: int = 0o644) -> None:
+def write_atomic(path: StrPath, octets: bytes, mode: int = 0o644, *, durable: bool = True) -> None:
     """Make `path` a file of exactly `octets`, durably: a reader sees the old file or the new one, never a part.
 
-    The file has exactly `mode`, whatever the umask. A symbolic link at `path` is replaced, not followed. Raises
-    `TransferError` (``disk_full``, ``not_writable``, ``not_found``); the old file is then untouched and nothing is left
-    beside it.
+    Without `durable`, a crash of the machine may leave neither. The file has exactly `mode`, whatever the umask. A
+    symbolic link at `path` is replaced, not followed. Raises `TransferError` (``disk_full``, ``not_writable``,
+    ``not_found``); the old file is then untouched and nothing is left beside it.
     """
     temporary = temporary_sibling(path)
     with storage_errors(path):
@@ -136,7 +136,8 @@ def write_atomic(path: StrPath, octets: bytes, mode: int = 0o644) -> None:
             try:
                 os.fchmod(fd, mode)
                 write_all(fd, octets)
-                os.fsync(fd)
+                if durable:
+                    os.fsync(fd)
             finally:
                 os.close(fd)
             temporary.replace(path)
@@ -144,4 +145,5 @@ def write_atomic(path: StrPath, octets: bytes, mode: int = 0o644) -> None:
             with contextlib.suppress(OSError):
                 temporary.unlink()
             raise
-    fsync_directory(Path(path).parent)
+    if durable:
+        fsync_directory(Path(path).parent)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 import typing as t
 from dataclasses import dataclass
@@ -12,11 +13,13 @@ from pathlib import Path
 
 from ..errors import TransferError
 from .atomic import StrPath
-from .checksum import BUFFER_SIZE, NO_CHECKSUMS, Hashes, Progress
-from .partial import PartialFile
+from .checksum import BUFFER_SIZE, NO_CHECKSUMS, Progress
+from .intake.attempts import Attempts, wait
+from .intake.partial import PartialFile
+from .intake.receiver import Receiver
 from .policy import Policy, shown
 from .session import Session
-from .sources import Source, Validators, opened, pump
+from .sources import Reader, Source, Validators, opened, require_promised
 from .watchdog import Watchdog
 
 __all__ = ["Fetched", "FetchedFile", "Validators", "fetch_file", "fetch_message"]
@@ -40,7 +43,8 @@ class FetchedFile:
     """A fetched file, whole and verified, still under the name it was fetched to.
 
     `inode` and `mtime_ns` let the caller see that the file it renames is this one. `octets_received` counts what came
-    over the wire for it.
+    over the wire for it, in all attempts; the first `resumed_from` octets were there before. `source` is the address
+    that the last of them came from, as shown.
     """
 
     path: Path
@@ -48,6 +52,8 @@ class FetchedFile:
     sha512: str
     seconds: float
     octets_received: int
+    resumed_from: int
+    source: str
     inode: int
     mtime_ns: int
 
@@ -89,71 +95,54 @@ def fetch_file(
     sha512: str,
     checksums: t.Mapping[str, str] = NO_CHECKSUMS,
     policy: Policy,
+    mirrors: t.Sequence[str] = (),
     progress: t.Optional[Progress] = None,
     session: t.Optional[Session] = None,
 ) -> FetchedFile:
     """Fetch `uri` to the file `name` in `directory`, counting and hashing on the way; return it only if it is the one.
 
-    `directory` holds unfinished files only and lies on the file system of the final place: the caller
-    renames the result, under a lock of its own. The name is taken exclusively; what a killed process left there is
-    replaced. On any error nothing stays under the name. `size` is a hard cap: the octet after it ends the
-    transfer. `progress` is called with (octets done, size), at least once a second while octets come; what it raises
-    ends the transfer. Content-Encoding is ignored, the octets are taken as they are sent: only the digest
-    decides. Of the other stated `checksums` (name -> hexadecimal) those that `checksum.ALGORITHMS` knows have to match
-    as well, the others are passed over. Raises `TransferError`: ``size_mismatch checksum_mismatch disk_full
-    not_writable not_found transfer_busy`` and those of `fetch_message`.
+    `directory` holds unfinished files only and lies on the file system of the final place: the caller renames the
+    result, under a lock of its own. The name is taken exclusively. What a killed or a failed transfer left there is
+    gone on with, where it can lead to these octets; so does this one leave its part. `mirrors` are asked before `uri`,
+    in their order, and all of them again while errors may pass (see `Attempts`); whoever sends it, the digest decides.
+    `size` is a hard cap: the octet after it ends the transfer. `progress` is called with (octets done, size), at least
+    once a second while octets come; what it raises ends the transfer. Content-Encoding is ignored, the octets are
+    taken as they are sent: only the digest decides. Of the other stated `checksums` (name -> hexadecimal) those that
+    `checksum.ALGORITHMS` knows have to match as well, the others are passed over. Raises `TransferError`:
+    ``size_mismatch checksum_mismatch disk_full not_writable not_found transfer_busy`` and those of `fetch_message`.
     """
     started = time.monotonic()
     with contextlib.ExitStack() as stack:
-        partial = stack.enter_context(PartialFile(directory, name))
+        partial = stack.enter_context(PartialFile(directory, name, size=size, sha512=sha512))
         used = stack.enter_context(_session(session, policy))
-        watchdog = stack.enter_context(Watchdog(policy.message_timeout, what=_what(uri)))
-        source = stack.enter_context(opened(uri, used, watchdog))
-        if source.length is not None and source.length != size:
-            raise _size_mismatch(source, f"has {source.length} octets", size)
-        partial.reserve(size)
-        watchdog.body(policy.total_timeout, minimum_rate=policy.minimum_rate, window=policy.rate_window)
-        hashes = Hashes({**checksums, "sha512": sha512})
-        _receive(source, partial, size, hashes, watchdog, progress)
-        hashes.compare(source.uri, uri=source.uri)
-        watchdog.local = True
-        status = partial.finish()
+        stated = {**checksums, "sha512": sha512}
+        receiver = Receiver(partial, size=size, checksums=stated, session=used, progress=progress)
+        attempts = Attempts([*mirrors, uri], policy, started=started)
+        status = _attempted(receiver, attempts, started, lambda: progress(receiver.length, size) if progress else None)
         return FetchedFile(
             path=partial.path,
             size=size,
-            sha512=hashes.sha512,
+            sha512=receiver.sha512,
             seconds=time.monotonic() - started,
-            octets_received=watchdog.received,
+            octets_received=receiver.received,
+            resumed_from=receiver.resumed_from,
+            source=shown(attempts.address),
             inode=status.st_ino,
             mtime_ns=status.st_mtime_ns,
         )
 
 
-def _receive(
-    source: Source,
-    partial: PartialFile,
-    size: int,
-    hashes: Hashes,
-    watchdog: Watchdog,
-    progress: t.Optional[Progress],
-) -> None:
-    """Write the octets of `source` to `partial` and hash them, if there are exactly `size` of them."""
-    done = 0
-
-    def sink(view: memoryview) -> None:
-        nonlocal done
-        hashes.update(view)
-        partial.write(view)
-        done += len(view)
-        if progress is not None:
-            progress(done, size)
-
-    buffer = memoryview(bytearray(BUFFER_SIZE))
-    received = pump(source, sink, limit=size, buffer=buffer, watchdog=watchdog)
-    if received > size:
-        raise _size_mismatch(source, "does not end after that", size)
-    if received < size:
-        raise _size_mismatch(source, f"ended after {received} octets", size)
+def _attempted(
+    receiver: Receiver, attempts: Attempts, started: float, heartbeat: t.Callable[[], None]
+) -> os.stat_result:
+    """Try until the file is there, or nothing is left to try."""
+    while True:
+        before = receiver.furthest
+        try:
+            return receiver.attempt(attempts.address, started=started)
+        except TransferError as error:
+            pause = attempts.failed(error, progressed=receiver.furthest > before)
+        wait(pause, heartbeat)
 
 
 def _read_message(source: Source, cap: int, policy: Policy, watchdog: Watchdog) -> bytes:
@@ -162,8 +151,16 @@ def _read_message(source: Source, cap: int, policy: Policy, watchdog: Watchdog) 
     watchdog.body(policy.message_timeout, minimum_rate=policy.minimum_rate, window=policy.rate_window)
     octets = bytearray()
     buffer = memoryview(bytearray(min(BUFFER_SIZE, cap + 1)))
-    if pump(source, octets.extend, limit=cap, buffer=buffer, watchdog=watchdog) > cap:
+    reader = Reader(source, watchdog)
+    while len(octets) <= cap:
+        count = reader.fill(buffer[: cap + 1 - len(octets)])
+        if count == 0:
+            break
+        octets += buffer[:count]
+    if len(octets) > cap:
         raise TransferError("too_large", f"{source.uri} does not end after {cap} octets, which is the most")
+    watchdog.check()
+    require_promised(source, len(octets), cap)
     return bytes(octets)
 
 
@@ -180,9 +177,3 @@ def _session(given: t.Optional[Session], policy: Policy) -> t.Iterator[Session]:
 
 def _what(uri: str) -> str:
     return f"The transfer of {shown(uri)}"
-
-
-def _size_mismatch(source: Source, found: str, size: int) -> TransferError:
-    return TransferError(
-        "size_mismatch", f"{source.uri} {found}, and {size} octets are expected", uri=source.uri, expected=size
-    )

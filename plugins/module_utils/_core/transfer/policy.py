@@ -23,7 +23,9 @@ class Policy:
     ca_path: PEM file or hashed directory of the CAs for https; None means the system's.
     connect_timeout: for each connection, TLS handshake included. read_timeout: longest silence.
     message_timeout: for a whole message, and for everything before the body of a file.
-    total_timeout: for a whole file. minimum_rate: of a body, measured over each rate_window.
+    total_timeout: for a whole file, all attempts included. minimum_rate: of a body, measured over each rate_window.
+    retries: how often a file that does not come is asked for again, after pauses that begin with retry_pause and
+    double; attempts that brought octets do not count.
     """
 
     allow_private: bool = False
@@ -37,6 +39,8 @@ class Policy:
     minimum_rate: int = 1024
     rate_window: float = 30.0
     max_redirects: int = 5
+    retries: int = 3
+    retry_pause: float = 1.0
     user_agent: str = "hepix.vmimages"
 
     def trusting(self, *uris: str) -> Policy:

@@ -182,11 +182,17 @@ def _http_failure(error: Exception, uri: str) -> TransferError:
         return TransferError("uri_unsupported", f"The address {place} is malformed", uri=place)
     if isinstance(error, ProxyError):
         return TransferError("unreachable", f"The proxy did not connect to {host}", uri=place)
-    if isinstance(error, (SSLError, ssl.SSLError)):
+    if isinstance(error, (SSLError, ssl.SSLError)) and not _is_cut(error):
         return TransferError("tls_failed", f"The TLS connection to {host} failed: {_tls_reason(error)}", uri=place)
     if isinstance(error, (HTTPTimeoutError, socket.timeout)):
         return TransferError("timeout", f"The server did not go on sending {place}", uri=place)
     return TransferError("unreachable", f"The connection for {place} broke, or the answer is not HTTP", uri=place)
+
+
+def _is_cut(error: Exception) -> bool:
+    """Whether the connection ended where TLS would go on: nobody objects to anything."""
+    candidates = (error, *error.args, error.__cause__)
+    return any(isinstance(candidate, (ssl.SSLEOFError, ssl.SSLZeroReturnError)) for candidate in candidates)
 
 
 def _tls_reason(error: Exception) -> str:

@@ -8,6 +8,7 @@ import contextlib
 import datetime
 import email.utils
 import os
+import re
 import stat
 import time
 import typing as t
@@ -25,6 +26,7 @@ if t.TYPE_CHECKING:
 
 _VALIDATOR_LENGTH: t.Final = 1024
 _FLUSH_SECONDS: t.Final = 1.0
+_CONTENT_RANGE: t.Final = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -44,14 +46,42 @@ class Validators:
         return headers
 
 
+@dataclass(frozen=True)
+class Rest:
+    """The rest of a file is asked for, from `offset` on, if it is still the version with these validators.
+
+    Without any, the rest is asked for all the same: the digest of the whole tells.
+    """
+
+    offset: int
+    validators: Validators = Validators()
+
+    def headers(self) -> dict[str, str]:
+        """Return the request headers (RFC 9110, sections 13.1.5 and 14.2); a weak validator is none here."""
+        headers = {"Range": f"bytes={self.offset}-"}
+        etag, last_modified = self.validators.etag, self.validators.last_modified
+        if etag and etag.startswith('"'):
+            headers["If-Range"] = etag
+        elif last_modified:
+            headers["If-Range"] = last_modified
+        return headers
+
+
+#: The whole file.
+WHOLE: t.Final = Rest(0)
+
 #: Seconds that must lie between a file's last change and the answer that is to be recognised later.
 _SETTLED: t.Final = 2.0
 
 
 class Source(t.Protocol):
-    """An open source. `length` is the number of octets it promises, or None; `uri` is the address as shown."""
+    """An open source. `length` is the number of octets it promises, or None; `uri` is the address as shown.
+
+    `offset` is the place of its first octet in the file.
+    """
 
     uri: str
+    offset: int
     length: t.Optional[int]
     unchanged: bool
     encoding: str
@@ -65,9 +95,12 @@ class Source(t.Protocol):
 
 
 class _WebSource:
-    def __init__(self, response: BaseHTTPResponse, uri: str, asked: Validators, watchdog: Watchdog) -> None:
+    def __init__(
+        self, response: BaseHTTPResponse, uri: str, asked: Validators, watchdog: Watchdog, offset: int = 0
+    ) -> None:
         headers = response.headers
         self.uri = shown(uri)
+        self.offset = offset
         self.unchanged = response.status == 304
         self.encoding = headers.get("Content-Encoding", "").strip().lower().replace("identity", "")
         self.validators = asked if self.unchanged else _validators(headers)
@@ -111,7 +144,7 @@ def _time(text: t.Optional[str]) -> t.Optional[datetime.datetime]:
 
 
 class _FileSource:
-    def __init__(self, uri: str, asked: Validators) -> None:
+    def __init__(self, uri: str, asked: Validators, rest: Rest) -> None:
         path = urllib.parse.unquote(urllib.parse.urlsplit(uri).path)
         if "\0" in path:
             raise TransferError("uri_unsupported", f"The address {shown(uri)} holds a NUL character")
@@ -127,9 +160,12 @@ class _FileSource:
         except BaseException:
             os.close(self._fd)
             raise
-        self.length: t.Optional[int] = status.st_size
         self.validators = Validators(etag=f'"{status.st_size:x}-{status.st_mtime_ns:x}-{status.st_ino:x}"')
         self.unchanged = asked.etag == self.validators.etag
+        goes_on = rest.offset <= status.st_size and rest.validators.etag in (None, self.validators.etag)
+        self.offset = rest.offset if goes_on else 0
+        self.length: t.Optional[int] = status.st_size - self.offset
+        os.lseek(self._fd, self.offset, os.SEEK_SET)
 
     def readinto(self, view: memoryview) -> int:
         with storage_errors(self._path, reading=True):
@@ -140,79 +176,112 @@ class _FileSource:
 
 
 @contextlib.contextmanager
-def opened(uri: str, session: Session, watchdog: Watchdog, validators: Validators = Validators()) -> t.Iterator[Source]:
+def opened(
+    uri: str,
+    session: Session,
+    watchdog: Watchdog,
+    validators: Validators = Validators(),
+    *,
+    rest: Rest = WHOLE,
+    size: t.Optional[int] = None,
+) -> t.Iterator[Source]:
     """Open `uri` under the session's policy; the block reads the source.
 
-    The answer is a whole file (HTTP status 200, a local file) or, if `validators` asked for it, ``unchanged``.
+    The answer is a whole file (HTTP status 200, a local file), if `validators` asked for it ``unchanged``, or the
+    `rest` (status 206) of a file of `size` octets. A server that will not send just that rest sends the whole.
     Raises `TransferError` for any other answer.
     """
     source: t.Union[_WebSource, _FileSource]
     if check_uri(uri, allow_file=session.policy.allow_file) == "file":
-        source = _FileSource(uri, validators)
+        source = _FileSource(uri, validators, rest)
     else:
-        response, final = session.open(uri, validators.headers(), watchdog)
-        try:
-            _check_status(response.status, final, conditional=bool(validators.headers()))
-            source = _WebSource(response, final, validators, watchdog)
-        except BaseException:
-            response.close()
-            raise
+        source = _asked(uri, session, watchdog, validators, rest, size)
     try:
         yield source
     finally:
         source.close()
 
 
-def pump(
-    source: Source,
-    sink: t.Callable[[memoryview], None],
-    *,
-    limit: int,
-    buffer: memoryview,
-    watchdog: Watchdog,
-) -> int:
-    """Move the octets of `source` to `sink` through `buffer`, and return how many came: at most `limit` + 1.
+def _asked(
+    uri: str, session: Session, watchdog: Watchdog, validators: Validators, rest: Rest, size: t.Optional[int]
+) -> _WebSource:
+    if rest.offset:
+        response, final = session.open(uri, rest.headers(), watchdog)
+        if response.status == 206 and _is_rest(response.headers, rest.offset, size):
+            return _WebSource(response, final, validators, watchdog, rest.offset)
+        if response.status not in (206, 416):
+            return _whole(response, final, validators, watchdog)
+        response.close()
+    return _whole(*session.open(uri, validators.headers(), watchdog), validators, watchdog)
 
-    One octet more than `limit` means that there are too many: the rest is not read, and the sink is not given what
-    is beyond the limit. Raises `TransferError`: ``timeout``, or ``unreachable`` if fewer came than promised.
-    """
-    done = 0
-    while done <= limit:
-        count = _fill(source, buffer[: limit + 1 - done], watchdog)
-        if count == 0:
-            break
-        done += count
-        watchdog.local = True
-        sink(buffer[: count - max(0, done - limit)])
-        watchdog.local = False
-    watchdog.check()
+
+def _whole(response: BaseHTTPResponse, final: str, validators: Validators, watchdog: Watchdog) -> _WebSource:
+    try:
+        _check_status(response, final, conditional=bool(validators.headers()))
+        return _WebSource(response, final, validators, watchdog)
+    except BaseException:
+        response.close()
+        raise
+
+
+def _is_rest(headers: t.Mapping[str, str], offset: int, size: t.Optional[int]) -> bool:
+    """Whether an answer with status 206 holds a file of this size from `offset` to its end."""
+    match = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", "").strip())
+    if match is None or size is None:
+        return False
+    first, last, total = int(match[1]), int(match[2]), match[3]
+    return first == offset and last == size - 1 and total in ("*", str(size))
+
+
+class Reader:
+    """Reads a source buffer by buffer; an error comes after the octets that came before it."""
+
+    def __init__(self, source: Source, watchdog: Watchdog) -> None:
+        self._source = source
+        self._watchdog = watchdog
+        self._failure: t.Optional[TransferError] = None
+
+    def fill(self, view: memoryview) -> int:
+        """Read until `view` is full, the source ends or a second has passed; return the number of octets."""
+        if self._failure is not None:
+            raise self._failure
+        until = time.monotonic() + _FLUSH_SECONDS
+        filled = 0
+        try:
+            while filled < len(view):
+                self._watchdog.check()
+                count = self._source.readinto(view[filled:])
+                filled += count
+                self._watchdog.received += count
+                if count == 0 or time.monotonic() > until:
+                    break
+        except TransferError as error:
+            if not filled:
+                raise
+            self._failure = error
+        return filled
+
+
+def require_promised(source: Source, done: int, limit: int) -> None:
+    """Refuse (``unreachable``) an end after `done` octets if the source promised more, up to the `limit` taken."""
     if source.length is not None and done < min(source.length, limit):
         raise TransferError(
             "unreachable", f"The connection for {source.uri} broke after {done} of {source.length} octets"
         )
-    return done
 
 
-def _fill(source: Source, view: memoryview, watchdog: Watchdog) -> int:
-    """Read until `view` is full, the source ends or a second has passed; return the number of octets."""
-    until = time.monotonic() + _FLUSH_SECONDS
-    filled = 0
-    while filled < len(view) and time.monotonic() < until:
-        watchdog.check()
-        count = source.readinto(view[filled:])
-        if count == 0:
-            break
-        filled += count
-        watchdog.received += count
-    return filled
-
-
-def _check_status(status: int, uri: str, *, conditional: bool) -> None:
+def _check_status(response: BaseHTTPResponse, uri: str, *, conditional: bool) -> None:
+    status = response.status
     if status == 200 or (status == 304 and conditional):
         return
     if status in (404, 410):
         raise TransferError("not_found", f"The server has no {shown(uri)} (status {status})", status=status)
-    raise TransferError("http_status", f"The server answers status {status} for {shown(uri)}", status=status)
+    if status in (401, 403, 407):
+        who = "proxy" if status == 407 else "server"
+        raise TransferError("access_denied", f"The {who} refuses {shown(uri)} (status {status})", status=status)
+    patience = response.headers.get("Retry-After", "")
+    asked = {"retry_after": int(patience)} if patience.isascii() and patience.isdigit() and len(patience) < 6 else {}
+    raise TransferError("http_status", f"The server answers status {status} for {shown(uri)}", status=status, **asked)
 
 
 def _content_length(headers: t.Mapping[str, str]) -> t.Optional[int]:

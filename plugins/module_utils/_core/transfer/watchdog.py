@@ -71,10 +71,14 @@ class Watchdog:
         """Return the seconds left until the deadline; never negative."""
         return max(0.0, self._started + self._seconds - time.monotonic())
 
-    def body(self, seconds: float, *, minimum_rate: int, window: float) -> None:
-        """The body begins: the deadline is now `seconds` after the start, and the rate is watched from here on."""
+    def body(self, seconds: float, *, minimum_rate: int, window: float, started: t.Optional[float] = None) -> None:
+        """The body begins: the deadline is now `seconds` after the start, and the rate is watched from here on.
+
+        The start is that of the watchdog, or was `started` (monotonic clock), before earlier attempts.
+        """
         with self._condition:
             self._seconds = seconds
+            self._started = self._started if started is None else started
             self._rate, self._window = minimum_rate, window
             self._seen = self.received
             self._window_end = time.monotonic() + window

@@ -9,6 +9,7 @@ import typing as t
 from pathlib import Path
 
 from ...transfer.atomic import storage_errors, sweep, write_atomic
+from ...transfer.intake import record
 from .plan import Step
 
 if t.TYPE_CHECKING:
@@ -62,11 +63,15 @@ def strangers(catalogue: Catalogue) -> list[Path]:
     return [path for path in _found(catalogue) if _is_directory(path)]
 
 
-def clear_downloading(catalogue: Catalogue) -> None:
-    """Remove what killed runs left; the caller holds the lock of all downloads."""
+def clear_downloading(catalogue: Catalogue, keeps: t.Callable[[str], bool]) -> None:
+    """Remove what killed runs left; the caller holds the lock of all downloads.
+
+    The parts of those images stay whose file name `keeps` wants: the next download goes on with them.
+    """
     for path in leftovers(catalogue):
-        with storage_errors(path):
-            path.unlink(missing_ok=True)
+        if not keeps(record.name_of(path.name)):
+            with storage_errors(path):
+                path.unlink(missing_ok=True)
 
 
 def _found(catalogue: Catalogue) -> list[Path]:

@@ -23,7 +23,7 @@ from ..judgement.records import stat_record
 if t.TYPE_CHECKING:
     import sqlite3
 
-    from ...transfer.policy import Policy
+    from ...transfer.session import Session
 
 #: Called with the image's file name, the octets done and the octets in all.
 Progress = t.Callable[[str, int, int], None]
@@ -33,13 +33,25 @@ Progress = t.Callable[[str, int, int], None]
 class Verified:
     """A file whose octets were all found to be the endorsed ones, with its stat record of that moment.
 
-    `octets` came over the network, in `seconds`.
+    `octets` came over the network, in `seconds`, the last of them from the address `source`; the first `resumed_from`
+    octets of the file were there already.
     """
 
     path: Path
     stat: t.Mapping[str, int]
     octets: int
     seconds: float
+    resumed_from: int = 0
+    source: str | None = None
+
+    def as_dict(self) -> dict[str, t.Any]:
+        """For the list of actions in results."""
+        return {
+            "octets": self.octets,
+            "seconds": round(self.seconds, 3),
+            "resumed_from": self.resumed_from,
+            "source": self.source,
+        }
 
 
 def read(path: Path, row: sqlite3.Row) -> Verified:
@@ -62,11 +74,12 @@ def download(
     row: sqlite3.Row,
     directory: Path,
     name: str,
-    policy: Policy,
+    session: Session,
+    mirrors: t.Sequence[str],
     progress: Progress | None,
     stopped: threading.Event,
 ) -> Verified:
-    """Fetch the image of an index row to ``directory/name``; TransferError as `fetch_file`.
+    """Fetch the image of an index row to ``directory/name``, from the `mirrors` first; TransferError as `fetch_file`.
 
     Ends with CancelledError soon after `stopped` is set, so that nobody waits for gigabytes after an interruption.
     """
@@ -84,15 +97,17 @@ def download(
         size=row["size"],
         sha512=row["sha512"],
         checksums=_checksums(row),
-        policy=policy,
+        policy=session.policy,
+        mirrors=mirrors,
         progress=report,
+        session=session,
     )
     found = stat_record(fetched.path)
     if found is None or (found["inode"], found["mtime_ns"]) != (fetched.inode, fetched.mtime_ns):
         raise TransferError(
             "checksum_mismatch", f"{fetched.path} was changed by somebody else.", path=str(fetched.path)
         )
-    return Verified(fetched.path, found, fetched.octets_received, fetched.seconds)
+    return Verified(fetched.path, found, fetched.octets_received, fetched.seconds, fetched.resumed_from, fetched.source)
 
 
 def _checksums(row: sqlite3.Row) -> dict[str, str]:

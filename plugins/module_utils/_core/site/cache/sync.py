@@ -18,12 +18,12 @@ from ...outcome import Outcome
 from ..store.state import locked
 from . import files, moves
 from .octets import Progress
-from .plan import Step, plan, scope_of, unknown_files
+from .plan import Step, plan, row_of, scope_of, unknown_files
 from .purge import purge
 from .rehearsal import Rehearsal
 from .run import LISTS, Run
 from .verdicts import Verdicts
-from .work import Work
+from .work import USUAL, Limits, Work
 
 if t.TYPE_CHECKING:
     from ..store.catalogue import Catalogue
@@ -41,23 +41,30 @@ def sync(
     images: t.Sequence[str] = (),
     verify: bool = False,
     purge_expired: timedelta | None = None,
-    max_parallel: int = 2,
+    limits: Limits = USUAL,
     check: bool = False,
     progress: Progress | None = None,
 ) -> Outcome:
     """Bring the cache to what is endorsed, approved and selected; for everything, or for the lists and images named.
 
-    Files that lost their endorsement or approval move to `expired` first, then what is missing is downloaded,
-    `max_parallel` images at once. `verify` reads every cached file again; `purge_expired` deletes what has been in
-    `expired` for that long. One image's failure is reported under ``failures`` and stops no other. With `check` nothing
-    is changed; the outcome is that of the run, as far as reading the files that are here can tell.
+    Files that lost their endorsement or approval move to `expired` first, then what is missing is downloaded, within
+    the `limits`; what an earlier run has of it is gone on with. `verify` reads every cached file again;
+    `purge_expired` deletes what has been in `expired` for that long. One image's failure is reported under ``failures``
+    and stops no other. With `check` nothing is changed; the outcome is that of the run, as far as reading the files
+    that are here can tell.
     Raises ``unknown_list``, ``unknown_image``, ``cache_split`` when the cache's directories lie on several file
     systems, and ``state_busy`` when another run is downloading; what needs no download is done then.
     """
     scope = scope_of(catalogue, lists=lists, images=images)
+    restricted = bool(lists or images)
+    rest: list[Step] = []
 
     def planner() -> list[Step]:
         return plan(catalogue, scope, verify=verify)
+
+    def keeps(name: str) -> bool:
+        # A run for some images knows nothing of the others, but that they are images.
+        return name in {step.name for step in rest} or (restricted and row_of(catalogue, name) is not None)
 
     if check:
         rehearsal = Rehearsal(catalogue)
@@ -72,14 +79,14 @@ def sync(
         if rest:
             moves.require_together(catalogue.state, rest)
             with locked(_lock(catalogue)):
-                files.clear_downloading(catalogue)
                 catalogue.catch_up()
                 if catalogue.head() != planned:
                     # Others may have done these very downloads while this run waited for them.
                     rest, _planned = _move(catalogue, planner, run)
-                Work(catalogue, run, verdicts, parallel=max_parallel, progress=progress).do(rest)
+                files.clear_downloading(catalogue, keeps)
+                Work(catalogue, run, verdicts, limits=limits, progress=progress).do(rest)
         else:
-            _clear_leftovers(catalogue)
+            _clear_leftovers(catalogue, keeps)
         if purge_expired is not None:
             purge(catalogue, purge_expired, scope, run)
     finally:
@@ -108,13 +115,13 @@ def _move(catalogue: Catalogue, planner: _Planner, run: Run) -> tuple[list[Step]
         return rest, catalogue.head()
 
 
-def _clear_leftovers(catalogue: Catalogue) -> None:
+def _clear_leftovers(catalogue: Catalogue, keeps: t.Callable[[str], bool]) -> None:
     """Remove what killed downloads left, unless another run is downloading: what lies there may be its own."""
     if not files.leftovers(catalogue):
         return
     try:
         with locked(_lock(catalogue), patience=0.0):
-            files.clear_downloading(catalogue)
+            files.clear_downloading(catalogue, keeps)
             files.write_downloading(catalogue, [])
     except SiteError as error:
         if error.code != "state_busy":

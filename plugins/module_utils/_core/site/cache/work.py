@@ -5,12 +5,15 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import threading
 import typing as t
-from collections import deque
+from collections import Counter, deque
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 from ...errors import VmimagesError
+from ...transfer.policy import Policy, host_of
+from ...transfer.session import Session
 from ..judgement.assess import subscription_of
 from . import files, moves, octets
 from .octets import Progress
@@ -24,16 +27,45 @@ if t.TYPE_CHECKING:
     from ..store.catalogue import Catalogue, Writer
 
 
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """How much of the network a run may take, and for how long; None is what `Policy` has by default.
+
+    `parallel` images are fetched or read at once, `per_host` of them from one host. `retries` is about one image, as is
+    `timeout` (seconds, all attempts included); `minimum_rate` is in octets a second.
+    """
+
+    parallel: int = 2
+    per_host: int = 4
+    retries: int | None = None
+    timeout: float | None = None
+    minimum_rate: int | None = None
+
+    def apply(self, policy: Policy) -> Policy:
+        """The policy with these limits."""
+        return dataclasses.replace(
+            policy,
+            retries=policy.retries if self.retries is None else self.retries,
+            total_timeout=policy.total_timeout if self.timeout is None else self.timeout,
+            minimum_rate=policy.minimum_rate if self.minimum_rate is None else self.minimum_rate,
+        )
+
+
+#: What is allowed where nobody says anything.
+USUAL: t.Final = Limits()
+
+
 class Work:
-    """The steps of one run that move octets, `parallel` at once; the caller holds the downloads' lock."""
+    """The steps of one run that move octets, within its limits; the caller holds the downloads' lock."""
 
     def __init__(
-        self, catalogue: Catalogue, run: Run, verdicts: Verdicts, *, parallel: int, progress: Progress | None
+        self, catalogue: Catalogue, run: Run, verdicts: Verdicts, *, limits: Limits, progress: Progress | None
     ) -> None:
         self._catalogue = catalogue
         self._run = run
         self._verdicts = verdicts
-        self._parallel = max(1, parallel)
+        self._limits = limits
+        self._sessions: dict[Policy, Session] = {}
         self._progress = progress
         self._wanted = Wanted(catalogue)
         self._stopped = threading.Event()
@@ -43,21 +75,35 @@ class Work:
         files.write_downloading(self._catalogue, [step for step in steps if step.action == "download"])
         waiting = deque(steps)
         running: dict[Future[octets.Verified], Step] = {}
-        with ThreadPoolExecutor(max_workers=self._parallel) as pool:
-            try:
-                while waiting or running:
-                    while waiting and len(running) < self._parallel:
-                        step = waiting.popleft()
-                        if self._is_still_wanted(step):
-                            running[self._start(pool, step)] = step
-                    for future in self._ended(running):
-                        again = self._finish(running.pop(future), future)
-                        if again is not None:
-                            waiting.appendleft(again)
-                    self._verdicts.keep()
-            finally:
-                self._stopped.set()
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._close)
+            pool = stack.enter_context(ThreadPoolExecutor(max_workers=max(1, self._limits.parallel)))
+            stack.callback(self._stopped.set)
+            while waiting or running:
+                while (step := self._next(waiting, running.values())) is not None:
+                    if self._is_still_wanted(step):
+                        running[self._start(pool, step)] = step
+                for future in self._ended(running):
+                    again = self._finish(running.pop(future), future)
+                    if again is not None:
+                        waiting.appendleft(again)
+                self._verdicts.keep()
         files.write_downloading(self._catalogue, [])
+
+    def _next(self, waiting: deque[Step], running: t.Collection[Step]) -> Step | None:
+        """Take the first step that may start beside those that are running, if one may."""
+        if len(running) >= max(1, self._limits.parallel):
+            return None
+        busy = Counter(_host(step) for step in running)
+        for step in waiting:
+            if not busy[_host(step)] or not _host(step) or busy[_host(step)] < self._limits.per_host:
+                waiting.remove(step)
+                return step
+        return None
+
+    def _close(self) -> None:
+        for session in self._sessions.values():
+            session.close()
 
     def _ended(self, running: t.Mapping[Future[octets.Verified], Step]) -> t.Collection[Future[octets.Verified]]:
         if not running:
@@ -76,9 +122,23 @@ class Work:
         row = step.row
         if step.source is not None:
             return pool.submit(octets.read, step.source, row)
-        policy = subscription_of(self._catalogue, row["list_id"]).policy(content=True)
-        directory = self._catalogue.state.downloading
-        return pool.submit(octets.download, row, directory, step.name, policy, self._progress, self._stopped)
+        subscription = subscription_of(self._catalogue, row["list_id"])
+        session = self._session(self._limits.apply(subscription.policy(content=True)))
+        return pool.submit(
+            octets.download,
+            row,
+            self._catalogue.state.downloading,
+            step.name,
+            session,
+            (),
+            self._progress,
+            self._stopped,
+        )
+
+    def _session(self, policy: Policy) -> Session:
+        if policy not in self._sessions:
+            self._sessions[policy] = Session(policy)
+        return self._sessions[policy]
 
     def _finish(self, step: Step, future: Future[octets.Verified]) -> Step | None:
         """Take in what a thread has verified; what is damaged is put aside, and its download is the next step."""
@@ -103,7 +163,7 @@ class Work:
                 self._run.unwanted.append({**step.as_dict(), "code": code})
             return
         target = moves.admit(writer, step, done)
-        entry = {**step.as_dict(), "path": str(target), "octets": done.octets, "seconds": round(done.seconds, 3)}
+        entry = {**step.as_dict(), "path": str(target), **done.as_dict()}
         self._run.arrived(step, entry, moved=done.path != target)
 
     def _replace(self, step: Step) -> Step | None:
@@ -121,3 +181,8 @@ class Work:
             self._wanted.refresh()
             yield writer
             self._wanted.wrote()
+
+
+def _host(step: Step) -> str:
+    """The host that a step asks; none for a file that is read."""
+    return host_of(step.row["uri"]) if step.source is None else ""

@@ -70,7 +70,7 @@ def judging() -> None:
 
 def everything() -> None:
     """What any work on a catalogue needs, the network's part included: 0.3 s."""
-    from ...transfer import fetch, partial, session  # noqa: F401
+    from ...transfer import fetch, session  # noqa: F401
     from .. import relay  # noqa: F401
     from ..cache import sync  # noqa: F401
     from ..events import dispatch  # noqa: F401

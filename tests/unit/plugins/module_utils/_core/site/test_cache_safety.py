@@ -22,6 +22,7 @@ import pytest
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import VmimagesError
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.cache import moves, verdicts
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.cache import sync as cache
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.cache.work import Limits
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.lists import subscribe
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.store.state import locked
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.transfer import atomic
@@ -313,7 +314,7 @@ def test_the_snapshot_follows_while_a_long_download_goes_on(world: World, monkey
                 allowed.extend([True] if document["images"][first[0][:36]]["verdict"]["allowed"] else [])
                 time.sleep(0.05)
 
-    world.sync(max_parallel=1, progress=progress)
+    world.sync(limits=Limits(parallel=1), progress=progress)
     assert allowed == [True]
 
 
@@ -326,7 +327,7 @@ def test_an_interrupted_run_leaves_a_snapshot_that_is_not_behind(world: World) -
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        world.sync(max_parallel=1, progress=interrupt)
+        world.sync(limits=Limits(parallel=1), progress=interrupt)
     assert not _is_behind(world)
     document = json.loads((world.state / "verdicts.json").read_text())
     assert sum(image["verdict"]["allowed"] for image in document["images"].values()) == 1
@@ -637,7 +638,7 @@ def test_a_revocation_during_a_long_run_is_heeded(world: World) -> None:
             world.now += timedelta(seconds=6)
 
     revoked: list[bool] = []
-    outcome = world.sync(max_parallel=1, progress=revoke)
+    outcome = world.sync(limits=Limits(parallel=1), progress=revoke)
     assert {item["code"] for item in outcome.data["unwanted"]} == {"revoked"}
     assert world.files("current") == []
 
@@ -653,6 +654,6 @@ def test_the_end_of_a_subscription_during_a_long_run_is_heeded(world: World) -> 
                 subscribe.unsubscribe(catalogue, identifier=LIST)
 
     ended: list[bool] = []
-    outcome = world.sync(max_parallel=1, progress=unsubscribe)
+    outcome = world.sync(limits=Limits(parallel=1), progress=unsubscribe)
     assert [item["code"] for item in outcome.data["unwanted"]] == ["unsubscribed", "unsubscribed"]
     assert world.files("current") == []

@@ -172,6 +172,8 @@ def policy() -> Policy:
         message_timeout=5.0,
         total_timeout=8.0,
         minimum_rate=0,
+        retries=1,
+        retry_pause=0.01,
     )
 
 
@@ -250,6 +252,8 @@ def tls_policy(authority: Authority) -> Policy:
         message_timeout=5.0,
         total_timeout=8.0,
         minimum_rate=0,
+        retries=1,
+        retry_pause=0.01,
     )
 
 

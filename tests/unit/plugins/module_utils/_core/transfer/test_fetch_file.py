@@ -159,7 +159,7 @@ def test_what_progress_raises_ends_the_transfer(web: t.Any, folder: pathlib.Path
     web.answers["/file"] = (200, {}, IMAGE)
     with pytest.raises(KeyboardInterrupt):
         fetch(web.uri(), folder, policy, progress=stop)
-    assert list(folder.iterdir()) == []
+    assert (folder / NAME).stat().st_size < len(IMAGE)
 
 
 @pytest.mark.parametrize("body", [IMAGE + b"x", IMAGE[:-1], b"<html>Sorry</html>", b""])
@@ -224,7 +224,7 @@ def test_a_cut_connection_is_told_from_a_wrong_file(
 
     error = refusal(raw(script).uri(), folder, policy)
     assert error.code == "unreachable"
-    assert list(folder.iterdir()) == []
+    assert (folder / NAME).read_bytes() == IMAGE[:1000]
 
 
 @pytest.mark.parametrize("position", [0, 262144, len(IMAGE) - 1])
@@ -252,8 +252,9 @@ def test_a_drip_of_one_octet_ends_at_the_limit(
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(IMAGE))
         drip(connection, [b"x"] * 1000)
 
-    assert refusal(raw(script).uri(), folder, dataclasses.replace(policy, **limits)).code == "timeout"
-    assert list(folder.iterdir()) == []
+    strict = dataclasses.replace(policy, retries=0, **limits)
+    assert refusal(raw(script).uri(), folder, strict).code == "timeout"
+    assert 0 < (folder / NAME).stat().st_size < 100
 
 
 def test_a_header_that_drips_ends_long_before_the_deadline_of_the_body(
@@ -364,7 +365,7 @@ def test_a_part_never_has_the_length_of_the_whole(web: t.Any, folder: pathlib.Pa
     lengths: list[tuple[int, int]] = []
     web.answers["/file"] = (200, {}, IMAGE)
     fetch(web.uri(), folder, policy, progress=lambda done, _all: lengths.append((done, (folder / NAME).stat().st_size)))
-    assert all(done == length for done, length in lengths)
+    assert all(length <= done for done, length in lengths)
     assert lengths[0][1] < len(IMAGE)
 
 

@@ -113,7 +113,7 @@ def test_a_session_of_another_policy_is_refused(web: t.Any, policy: Policy) -> N
 
 
 @pytest.mark.parametrize(
-    ("status", "code"), [(404, "not_found"), (410, "not_found"), (403, "http_status"), (500, "http_status"),
+    ("status", "code"), [(404, "not_found"), (410, "not_found"), (403, "access_denied"), (500, "http_status"),
                          (206, "http_status"), (204, "http_status"), (300, "http_status")]
 )  # fmt: skip
 def test_any_other_answer_is_a_refusal(web: t.Any, policy: Policy, status: int, code: str) -> None:
