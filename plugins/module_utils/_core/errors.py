@@ -79,6 +79,22 @@ REMEDIES: t.Final[t.Mapping[str, str]] = {
     "not_readable": "Give the running user read access to the named path, or choose another one.",
     "upload_failed": "Check the upload's destination and try again; what was published before is unchanged.",
     "no_upload_rule": "Add an upload rule whose uri_match is a prefix of this address.",
+    # unpacking and converting
+    "format_unknown": "Ask the endorser to state the format (hv:format): raw, qcow2, vmdk, vdi, vhd, ova or tar, with "
+    ".gz, .bz2, .xz or .zst if it is compressed.",
+    "format_mismatch": "Ask the endorser to state the true format of the image (hv:format).",
+    "backing_file": "Ask the endorser for an image that is whole by itself (`qemu-img convert` makes one); nothing of "
+    "this host was read.",
+    "external_file": "Ask the endorser for an image in one file (for VMDK: streamOptimized or monolithicSparse); "
+    "nothing of this host was read.",
+    "disk_unsupported": "Ask the endorser for an image without encryption or features that QEMU does not have.",
+    "disk_damaged": "Ask the endorser to check the image (`qemu-img check`) and to publish it again.",
+    "unpack_failed": "Ask the endorser to compress the image again, and to publish it with its new checksum.",
+    "unpacked_too_large": "Raise max_unpacked if the site wants an image of this size; otherwise ask the endorser.",
+    "archive_disks": "Ask the endorser for an archive with exactly one disk.",
+    "archive_unsafe": "Do not use this archive; ask the endorser for one with plain files only.",
+    "converter_missing": "Install qemu-img (package qemu-utils, qemu-img or qemu-tools), or ask for no other format.",
+    "convert_failed": "Look at what qemu-img says; the endorsed file itself is untouched.",
     # signing and publishing
     "key_missing": "Check the path of the private key.",
     "key_permissions": "Make the private key readable by its owner only (chmod 0600).",
@@ -191,6 +207,10 @@ class TrustError(VmimagesError):
 
 class TransferError(VmimagesError):
     """Octets could not be moved, or are not the expected ones (`transfer`)."""
+
+
+class DiskError(VmimagesError):
+    """A disk image cannot be unpacked or converted, or must not be (`disks`)."""
 
 
 class PublishError(VmimagesError):

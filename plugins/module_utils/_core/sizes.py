@@ -30,3 +30,13 @@ def parse_size(given: t.Any) -> int:
     if octets.denominator != 1:
         raise ValueError(f"{given!r} is not a whole number of octets")
     return int(octets)
+
+
+def size_text(octets: int) -> str:
+    """The number of octets for people: ``3.2 GiB``; whole octets below one KiB."""
+    amount = float(octets)
+    for unit in ("octets", *(f"{prefix}iB" for prefix in _PREFIXES)):
+        if amount < 1024 or unit == "PiB":
+            break
+        amount /= 1024
+    return f"{octets} octets" if unit == "octets" else f"{amount:.1f} {unit}"
