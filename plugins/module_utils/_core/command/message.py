@@ -7,7 +7,7 @@ from __future__ import annotations
 import typing as t
 
 from ..errors import SiteError, VmimagesError
-from ..imagelist.reader import read_time
+from ..imagelist.fields import read_time
 from ..site.inspection import InspectionSpec, inspect_list, refusal
 from ..site.subscription import TrustOptions
 from ..times import utc_now

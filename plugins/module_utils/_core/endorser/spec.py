@@ -15,8 +15,8 @@ from pathlib import Path
 
 from ..durations import parse_duration
 from ..errors import PublishError
+from ..imagelist.fields import read_time, read_uuid
 from ..imagelist.model import CHECKSUM, ENDORSER, IMAGES
-from ..imagelist.reader import read_time, read_uuid
 from ..imagelist.versions import is_version
 from ..times import to_text
 from ..transfer.upload.rules import UploadRule

@@ -14,11 +14,13 @@ from ..trust.certificate import fields_of
 from ..trust.names import signer_matches, slash
 from ..trust.steps import Explanation, refuse_unexpected
 from . import versions
-from .model import ImageList
+from .model import ImageList, SignedList
 from .reader import read_list
 
 if t.TYPE_CHECKING:
     from cryptography import x509
+
+L = t.TypeVar("L", bound=SignedList)
 
 
 def check_list(
@@ -47,11 +49,43 @@ def check_list(
     Raises TrustError: `read_list`'s codes, ``endorser_mismatch``, ``not_authorised``, ``identifier_mismatch``,
     ``list_not_yet_valid``, ``list_expired``, ``rollback``, ``version_reused``.
     """
+    return check_content(
+        content,
+        certificate,
+        when,
+        read=read_list,
+        tell=lambda found: count(len(found.images), "image"),
+        identifier=identifier,
+        endorsers=endorsers,
+        remark=remark,
+        last_accepted=last_accepted,
+        rebaseline=rebaseline,
+        set_aside=set_aside,
+        explanation=explanation,
+    )
+
+
+def check_content(
+    content: bytes,
+    certificate: x509.Certificate,
+    when: datetime.datetime,
+    *,
+    read: t.Callable[[bytes], L],
+    tell: t.Callable[[L], str],
+    identifier: t.Optional[str],
+    endorsers: t.Optional[t.Sequence[tuple[str, str]]],
+    remark: str,
+    last_accepted: t.Optional[t.Mapping[str, str]],
+    rebaseline: t.Optional[str],
+    set_aside: t.Collection[str],
+    explanation: t.Optional[Explanation],
+) -> L:
+    """`check_list` for a list of any kind: `read` reads it, and `tell` says in words what is in it."""
     explanation = explanation or Explanation()
     with refuse_unexpected():
         with explanation.step(11) as note:
-            found = read_list(content)
-            note(_count(len(found.images), "image"))
+            found = read(content)
+            note(tell(found))
         with explanation.step(12) as note:
             _check_endorser(found, certificate)
             note(_name(certificate))
@@ -60,7 +94,7 @@ def check_list(
         else:
             with explanation.step(13) as note:
                 _check_authorised(certificate, endorsers, remark)
-                note(f"one of {_count(len(endorsers), 'endorser')}")
+                note(f"one of {count(len(endorsers), 'endorser')}")
         if identifier is None:
             explanation.not_asked(14, f"no identifier was named; the list is {found.identifier}")
         else:
@@ -83,7 +117,7 @@ def content_digest(content: bytes) -> str:
     return hashlib.sha512(content).hexdigest()
 
 
-def _check_endorser(found: ImageList, certificate: x509.Certificate) -> None:
+def _check_endorser(found: SignedList, certificate: x509.Certificate) -> None:
     if not any(signer_matches(certificate, endorser.dn, endorser.ca) for endorser in found.endorsers):
         raise TrustError(
             "endorser_mismatch",
@@ -98,7 +132,7 @@ def _check_authorised(certificate: x509.Certificate, endorsers: t.Sequence[tuple
         raise TrustError("not_authorised", f"{text} {remark}" if remark else text)
 
 
-def _check_identifier(found: ImageList, identifier: str) -> None:
+def _check_identifier(found: SignedList, identifier: str) -> None:
     if found.identifier != identifier.lower():
         raise TrustError(
             "identifier_mismatch",
@@ -108,7 +142,7 @@ def _check_identifier(found: ImageList, identifier: str) -> None:
         )
 
 
-def _check_dates(found: ImageList, when: datetime.datetime) -> None:
+def _check_dates(found: SignedList, when: datetime.datetime) -> None:
     if when < found.created:
         raise TrustError(
             "list_not_yet_valid", f"The list was created at {to_text(found.created)}, after {to_text(when)}."
@@ -118,7 +152,7 @@ def _check_dates(found: ImageList, when: datetime.datetime) -> None:
 
 
 def _check_version(
-    found: ImageList,
+    found: SignedList,
     digest: str,
     last_accepted: t.Mapping[str, str],
     rebaseline: t.Optional[str],
@@ -144,7 +178,8 @@ def _check_version(
     return f"version {found.version} after {accepted}"
 
 
-def _count(number: int, thing: str) -> str:
+def count(number: int, thing: str) -> str:
+    """A number and its noun."""
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 

@@ -1,6 +1,6 @@
 # Copyright: the hepix.vmimages contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An image list as read: typed fields for what we act on, and beside them the mapping exactly as it was written."""
+"""A list as read: typed fields for what we act on, and beside them the mapping exactly as it was written."""
 
 from __future__ import annotations
 
@@ -58,11 +58,12 @@ class Image:
 
 
 @dataclass(frozen=True)
-class ImageList:
-    """A whole list. `raw` is the list object as read, images and endorsers included: unknown keys survive in it.
+class SignedList:
+    """What image lists and endorser lists have in common. `raw` is the list object as read, everything included:
+    unknown keys survive in it.
 
-    `created` and `expires` are aware UTC times. `beside` holds the keys that stood next to ``hv:imagelist``
-    (none in any known list; kept all the same).
+    `created` and `expires` are aware UTC times. `beside` holds the keys that stood next to the wrapper (none in any
+    known list; kept all the same).
     """
 
     identifier: str
@@ -74,6 +75,12 @@ class ImageList:
     source: str
     uri: str
     endorsers: tuple[Endorser, ...]
-    images: tuple[Image, ...]
     raw: t.Mapping[str, t.Any]
     beside: t.Mapping[str, t.Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ImageList(SignedList):
+    """A whole image list."""
+
+    images: tuple[Image, ...] = ()

@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import TrustError
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.imagelist import check, reader
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.imagelist import check, fields, reader
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust import (
     anchors,
     ber,
@@ -254,7 +254,7 @@ def test_hostile_json(shape: str) -> None:
 
 
 def test_many_endorsers(corpus: t.Any) -> None:
-    endorsers = [{"hv:x509": {"hv:dn": "/CN=Nobody", "hv:ca": "/CN=CA"}}] * reader.MAX_ENDORSERS
+    endorsers = [{"hv:x509": {"hv:dn": "/CN=Nobody", "hv:ca": "/CN=CA"}}] * fields.MAX_ENDORSERS
     content = json.loads(b"{" + LIST + b"}")
     content["hv:endorser"] = endorsers
 
