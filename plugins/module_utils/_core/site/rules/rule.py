@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ...errors import SiteError
-from ...imagelist.reader import read_time
+from ...imagelist.fields import read_time
 from ...times import from_text, to_text
 from ..judgement.verdict import RUN_ANYWAY, Decision
 from ..matching import Match, MatchError, Subject, parse
