@@ -35,15 +35,20 @@ HARMLESS: t.Final = frozenset(
     {
         "cached",
         "damaged",
+        "derived",
         "expired",
         "handled",
         "handler_failed",
+        "installed",
         "lost",
         "mail_failed",
         "mail_written",
         "mailed",
         "purged",
         "refused",
+        "scrubbed",
+        "underived",
+        "uninstalled",
     }
 )
 _POLL: t.Final = 0.05

@@ -3,8 +3,8 @@
 """The index: the journal and the archived messages as SQL tables, derived and rebuilt at will.
 
 `lists`, `versions`, `origins` (whose a version is: the signer's names in each spelling, the VO), `rebaselines`,
-`images`, `owners`, `decisions`, `rulesets`, `files`, `refusals`, `endorsers`, `endorser_pairs` and `members` (whom the
-endorser lists name) hold what the journal says; `polls` and `paths` are notes of this host (what the server last
+`images`, `owners`, `decisions`, `rulesets`, `files`, `scrubs` (when a file was last read), `derived` (what was made of
+the files), `installed`, `refusals`, `endorsers`, `endorser_pairs` and `members` (whom the endorser lists name) hold what the journal says; `polls` and `paths` are notes of this host (what the server last
 answered, how the certification path was last judged), which a rebuild may lose. A schema change raises `SCHEMA`; an
 older index is rebuilt, a newer one is refused.
 """
@@ -67,6 +67,18 @@ CREATE TABLE files (
     inode INTEGER NOT NULL, code TEXT, at TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX files_of_image ON files (image_id);
+CREATE TABLE scrubs (name TEXT PRIMARY KEY, at TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE derived (
+    name TEXT PRIMARY KEY, source_sha512 TEXT NOT NULL, source_format TEXT NOT NULL, format TEXT NOT NULL,
+    sha512 TEXT NOT NULL, virtual_size INTEGER NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
+    ctime_ns INTEGER NOT NULL, inode INTEGER NOT NULL, at TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX derived_of_source ON derived (substr(source_sha512, 1, 16));
+CREATE TABLE installed (
+    host TEXT NOT NULL, path TEXT NOT NULL, image_id TEXT NOT NULL, list_id TEXT NOT NULL, format TEXT NOT NULL,
+    sha512 TEXT NOT NULL, method TEXT NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
+    ctime_ns INTEGER NOT NULL, inode INTEGER NOT NULL, at TEXT NOT NULL, PRIMARY KEY (host, path)
+) WITHOUT ROWID;
 CREATE TABLE refusals (
     list_id TEXT PRIMARY KEY, code TEXT NOT NULL, detail TEXT NOT NULL, message_sha256 TEXT NOT NULL, at TEXT NOT NULL
 ) WITHOUT ROWID;
@@ -101,6 +113,9 @@ DERIVED: t.Final = (
     "decisions",
     "rulesets",
     "files",
+    "scrubs",
+    "derived",
+    "installed",
     "refusals",
     "endorsers",
     "endorser_pairs",

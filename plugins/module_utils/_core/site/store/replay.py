@@ -14,7 +14,7 @@ from ...times import to_text
 from ...trust.certificate import fields
 from ...trust.names import forms
 from ...trust.smime import read_message
-from . import endorsers
+from . import endorsers, files
 from .journal import Entry
 
 #: Reads an archived message: (name below messages/, SHA-256) -> octets.
@@ -207,37 +207,6 @@ def _rules(connection: sqlite3.Connection, entry: Entry, load: Loader) -> None:
     connection.execute("INSERT INTO rulesets VALUES (?, ?, ?)", (entry.sequence, rules, entry.at))
 
 
-def _file(state: str) -> t.Callable[[sqlite3.Connection, Entry, Loader], None]:
-    def handler(connection: sqlite3.Connection, entry: Entry, load: Loader) -> None:
-        data = entry.data
-        stat = data["stat"]
-        # What was moved without proof that it is what was verified counts for nothing until it is read again.
-        kept = "unverified" if state == "expired" and data.get("verified") is not True else state
-        connection.execute(
-            "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                data["name"],
-                data["list"],
-                data["image"],
-                data["version"],
-                data["sha512"],
-                kept,
-                stat["size"],
-                stat["mtime_ns"],
-                stat["ctime_ns"],
-                stat["inode"],
-                data.get("code"),
-                entry.at,
-            ),
-        )
-
-    return handler
-
-
-def _dropped(connection: sqlite3.Connection, entry: Entry, load: Loader) -> None:
-    connection.execute("DELETE FROM files WHERE name = ?", (entry.data["name"],))
-
-
 def tag_of(metadata: t.Mapping[str, t.Any], tag_key: str) -> str:
     """The image's tag: the text under the subscription's tag key, or nothing where it has none."""
     value = metadata.get(tag_key, "")
@@ -254,9 +223,14 @@ _HANDLERS: t.Final[t.Mapping[str, t.Callable[[sqlite3.Connection, Entry, Loader]
     "endorser": endorsers.declared,
     "endorser_removed": endorsers.removed,
     "rules": _rules,
-    "cached": _file("current"),
-    "expired": _file("expired"),
-    "damaged": _file("damaged"),
-    "purged": _dropped,
-    "lost": _dropped,
+    "cached": files.placed("current"),
+    "expired": files.placed("expired"),
+    "damaged": files.placed("damaged"),
+    "purged": files.dropped,
+    "lost": files.dropped,
+    "scrubbed": files.scrubbed,
+    "derived": files.derived,
+    "underived": files.underived,
+    "installed": files.installed,
+    "uninstalled": files.uninstalled,
 }
