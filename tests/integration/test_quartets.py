@@ -18,6 +18,7 @@ from .quartets import RUNS, expand, write_quartets
 
 HERE = Path(__file__).resolve().parent
 PLAYBOOKS = sorted((HERE / "playbooks").glob("*.yml"))
+NEEDS = {"image_mount": ("root", "mkfs.ext4", "mount", "/dev/loop-control")}
 MODULES = sorted(path.stem for path in (HERE.parents[1] / "plugins" / "modules").glob("*.py"))
 
 
@@ -50,7 +51,10 @@ def test_every_module_has_its_quartets(name: str) -> None:
     assert any(f"hepix.vmimages.{name}" in task and len(expand(task)) > len(RUNS) for task in tasks)
 
 
-@pytest.mark.parametrize("playbook", PLAYBOOKS, ids=lambda path: str(path.stem))
+@pytest.mark.parametrize(
+    "playbook",
+    [pytest.param(path, id=path.stem, marks=pytest.mark.needs(*NEEDS.get(path.stem, ()))) for path in PLAYBOOKS],
+)
 def test_quartets(playbook: Path, variables: dict[str, t.Any], run_playbook: t.Any, tmp_path: Path) -> None:
     expanded = tmp_path / "quartets.yml"
     write_quartets(playbook, expanded)

@@ -1,0 +1,178 @@
+# Copyright: the hepix.vmimages contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The layout of a raw disk image: its partition table (MSDOS with logical partitions, GPT, or none) and file systems.
+
+Everything is read from the image file; nothing is attached, mounted or believed beyond the size of the file.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import struct
+import typing as t
+from dataclasses import dataclass
+
+from ...errors import GuestError
+from .filesystems import HEAD, FileSystem, identify
+
+_SECTOR: t.Final = 512
+_EXTENDED: t.Final = frozenset({0x05, 0x0F, 0x85})
+_MOST: t.Final = 64
+
+_FOREIGN: t.Final = {
+    b"QFI\xfb": "qcow2",
+    b"KDMV": "vmdk",
+    b"conectix": "vpc",
+    b"vhdxfile": "vhdx",
+    b"# Disk DescriptorFile": "vmdk",
+}
+
+
+@dataclass(frozen=True)
+class Partition:
+    """One partition; `start` and `size` in octets; `number` 0 is the whole disk where it has no partition table."""
+
+    number: int
+    start: int
+    size: int
+    kind: str
+    active: bool
+    filesystem: FileSystem | None
+
+    def as_dict(self) -> dict[str, t.Any]:
+        found = self.filesystem
+        return {
+            "number": self.number,
+            "start": self.start,
+            "size": self.size,
+            "type": self.kind,
+            "active": self.active,
+            "filesystem": None if found is None else found.as_dict(),
+        }
+
+
+@dataclass(frozen=True)
+class Layout:
+    """`table` is ``dos``, ``gpt`` or None (the whole disk is one file system)."""
+
+    size: int
+    table: str | None
+    partitions: tuple[Partition, ...]
+
+    def as_dict(self) -> dict[str, t.Any]:
+        return {
+            "size": self.size,
+            "table": self.table,
+            "partitions": [partition.as_dict() for partition in self.partitions],
+        }
+
+
+def read_layout(path: str) -> Layout:
+    """The layout of the raw image at `path`.
+
+    Raises `GuestError`: image_missing, image_format_unsupported (not raw), disk_malformed (a table that reaches beyond
+    the image, or turns in circles).
+    """
+    try:
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - a block device is opened as well
+            status = os.fstat(file.fileno())
+            if not (stat.S_ISREG(status.st_mode) or stat.S_ISBLK(status.st_mode)):
+                raise GuestError("image_missing", f"{path} is not an image file", path=path)
+            return _Disk(path, file).layout()
+    except OSError as error:
+        why = (error.strerror or "it cannot be read").lower()
+        raise GuestError("image_missing", f"{path} cannot be read: {why}", path=path) from error
+
+
+class _Disk:
+    def __init__(self, path: str, file: io.FileIO) -> None:
+        self._path = path
+        self._file = file
+        self._size = file.seek(0, os.SEEK_END)
+
+    def layout(self) -> Layout:
+        head = self._read(0, HEAD)
+        for magic, name in _FOREIGN.items():
+            if head.startswith(magic):
+                raise GuestError(
+                    "image_format_unsupported", f"{self._path} is a {name} image, not a raw one", found=name
+                )
+        entries = self._slots(head) if head[510:512] == b"\x55\xaa" and not self._whole(head) else []
+        if not any(kind and count for _active, kind, _start, count in entries):
+            whole = Partition(0, 0, self._size, "", False, identify(head))
+            return Layout(self._size, None, (whole,))
+        if any(kind == 0xEE for _active, kind, _start, _count in entries):
+            return Layout(self._size, "gpt", tuple(self._gpt()))
+        return Layout(self._size, "dos", tuple(self._dos(entries)))
+
+    def _whole(self, head: bytes) -> bool:
+        """A FAT boot sector carries the signature of a partition table, too."""
+        found = identify(head)
+        return found is not None and found.kind == "vfat"
+
+    def _read(self, at: int, count: int) -> bytes:
+        return os.pread(self._file.fileno(), count, at)
+
+    def _slots(self, sector: bytes) -> list[tuple[bool, int, int, int]]:
+        """Active, type, first sector and number of sectors of the four entries of a table."""
+        return [
+            (sector[at] == 0x80, sector[at + 4], *struct.unpack_from("<II", sector, at + 8))
+            for at in range(446, 510, 16)
+        ]
+
+    def _dos(self, entries: list[tuple[bool, int, int, int]]) -> t.Iterator[Partition]:
+        for number, (active, kind, start, count) in enumerate(entries, 1):
+            if kind in _EXTENDED:
+                yield from self._logical(start)
+            elif kind and count:
+                yield self._partition(number, start * _SECTOR, count * _SECTOR, f"{kind:02x}", active)
+
+    def _logical(self, first: int) -> t.Iterator[Partition]:
+        at, number, seen = first, 5, set[int]()
+        while True:
+            if at in seen or len(seen) > _MOST:
+                raise self._malformed("The chain of logical partitions has no end")
+            seen.add(at)
+            sector = self._read(at * _SECTOR, _SECTOR)
+            if len(sector) < _SECTOR or sector[510:512] != b"\x55\xaa":
+                raise self._malformed(f"There is no partition table at sector {at}")
+            active, kind, start, count = self._slots(sector)[0]
+            if kind and count:
+                begin = (at + start) * _SECTOR
+                yield self._partition(number, begin, count * _SECTOR, f"{kind:02x}", active)
+                number += 1
+            _active, onward, offset, _count = self._slots(sector)[1]
+            if onward not in _EXTENDED:
+                return
+            at = first + offset
+
+    def _gpt(self) -> t.Iterator[Partition]:
+        header = self._read(_SECTOR, _SECTOR)
+        if header[:8] != b"EFI PART":
+            raise self._malformed("The protective partition table is not followed by a GPT header")
+        table, count, length = struct.unpack_from("<QII", header, 72)
+        if length < 128 or length > 4096 or count > 1024:
+            raise self._malformed(f"The GPT claims {count} entries of {length} octets")
+        entries = self._read(table * _SECTOR, count * length)
+        for number in range(1, len(entries) // length + 1):
+            entry = entries[(number - 1) * length : number * length]
+            if not any(entry[:16]):
+                continue
+            first, last, flags = struct.unpack_from("<QQQ", entry, 32)
+            kind = _guid(entry[:16])
+            yield self._partition(number, first * _SECTOR, (last + 1 - first) * _SECTOR, kind, bool(flags & 4))
+
+    def _partition(self, number: int, start: int, size: int, kind: str, active: bool) -> Partition:
+        if size <= 0 or start < _SECTOR or start + size > self._size:
+            raise self._malformed(f"Partition {number} (octets {start} to {start + size}) is not inside the image")
+        return Partition(number, start, size, kind, active, identify(self._read(start, min(HEAD, size))))
+
+    def _malformed(self, why: str) -> GuestError:
+        return GuestError("disk_malformed", f"{self._path}: {why}", path=self._path)
+
+
+def _guid(octets: bytes) -> str:
+    first, second, third = struct.unpack_from("<IHH", octets)
+    return f"{first:08x}-{second:04x}-{third:04x}-{octets[8:10].hex()}-{octets[10:16].hex()}"

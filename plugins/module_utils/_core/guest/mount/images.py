@@ -1,0 +1,237 @@
+# Copyright: the hepix.vmimages contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The file systems of an image under one directory, as the image's own fstab lays them out.
+
+Each file system gets a loop device of its own, which vanishes with the mount: no partition has to be announced to the
+kernel, and nothing outlives what is mounted. What is mounted, the kernel knows; nothing else is recorded.
+"""
+
+from __future__ import annotations
+
+import os
+import typing as t
+from pathlib import Path
+
+from ...errors import GuestError
+from ...outcome import Outcome
+from ...transfer.atomic import make_directory
+from ..disk.filesystems import LINUX
+from ..disk.layout import Layout, Partition, read_layout
+from ..root.names import shown
+from ..root.tree import Root
+from .kernel import Mounted, below, holders, is_locked, mounted, run
+from .options import driver, mount_options
+from .places import Placed, places
+
+
+def mount_image(image: str, path: str, *, writable: bool, check: bool) -> Outcome:
+    """Mount all of `image` (a raw image, or the directory of an unpacked system) at the directory `path`.
+
+    What was left by an attempt that was killed is taken down first; whatever fails, nothing stays mounted. Raises
+    `GuestError`: image_missing, image_format_unsupported, image_busy, disk_malformed, system_not_found,
+    filesystem_ambiguous, mount_clash, mount_failed, and what reading the image's fstab raises.
+    """
+    source, target = os.path.realpath(image), os.path.realpath(path)
+    there = below(target)
+    if Path(source).is_dir():
+        return _bind(source, target, there, writable=writable, check=check)
+    layout = read_layout(source)
+    _refuse_clash(source, target, there)
+    _refuse_use(source, target, writable=writable)
+    state = {"image": source, "root": target, "writable": writable}
+    if there and there[0].writable == writable:
+        root = next((partition for partition in layout.partitions if partition.start == there[0].offset), None)
+        placed, warnings = places(layout, target, root) if root is not None else ((), ())
+        if _complete(source, target, placed, there):
+            return _outcome(False, state, placed, layout, warnings)
+    if check:
+        return Outcome(
+            True,
+            _before(there),
+            {**state, "mounted": True},
+            ({"action": "mount", **state},),
+            data=_data(state, (), layout),
+        )
+    _take_down(target)
+    make_directory(target)
+    try:
+        placed, warnings = _put_up(source, target, layout, writable=writable)
+    except BaseException:
+        _take_down(target)
+        raise
+    return _outcome(True, state, placed, layout, warnings, before=_before(there))
+
+
+def unmount_image(path: str, *, check: bool) -> Outcome:
+    """Take down all that is mounted at `path` and under it, and remove the directory if it is empty then.
+
+    Raises `GuestError` (unmount_failed, with the processes that hold it).
+    """
+    target = os.path.realpath(path)
+    there = below(target)
+    state: dict[str, t.Any] = {"image": there[0].image if there else None, "root": target, "writable": False}
+    if not there:
+        return Outcome(False, data={**state, "mounts": [], "layout": None})
+    if not check:
+        _take_down(target)
+        if not any(Path(target).iterdir()):
+            Path(target).rmdir()
+    actions = tuple({"action": "unmount", "root": mount.target} for mount in reversed(there))
+    return Outcome(True, _before(there), {"mounted": False}, actions, data={**state, "mounts": [], "layout": None})
+
+
+def _outcome(
+    changed: bool,
+    state: dict[str, t.Any],
+    placed: tuple[Placed, ...],
+    layout: Layout,
+    warnings: tuple[str, ...],
+    before: dict[str, t.Any] | None = None,
+) -> Outcome:
+    after = {**state, "mounted": True}
+    return Outcome(
+        changed,
+        (before or {}) if changed else after,
+        after,
+        ({"action": "mount", **state},) if changed else (),
+        warnings,
+        _data(state, placed, layout),
+    )
+
+
+def _data(state: dict[str, t.Any], placed: tuple[Placed, ...], layout: Layout | None) -> dict[str, t.Any]:
+    return {
+        **state,
+        "mounts": [item.as_dict(writable=state["writable"]) for item in placed],
+        "layout": None if layout is None else layout.as_dict(),
+    }
+
+
+def _before(there: t.Sequence[Mounted]) -> dict[str, t.Any]:
+    if not there:
+        return {"mounted": False}
+    return {"image": there[0].image, "root": there[0].target, "writable": there[0].writable, "mounted": True}
+
+
+# an unpacked system
+
+
+def _bind(source: str, target: str, there: t.Sequence[Mounted], *, writable: bool, check: bool) -> Outcome:
+    state = {"image": source, "root": target, "writable": writable}
+    data = {**state, "mounts": [], "layout": None}
+    after = {**state, "mounted": True}
+    if there and not Path(target).samefile(source):
+        raise GuestError("mount_clash", f"{target} has something else mounted already", path=target)
+    if there and there[0].writable == writable:
+        return Outcome(False, after, after, data=data)
+    before = {**_before(there), "image": source} if there else _before(there)
+    outcome = Outcome(True, before, after, ({"action": "mount", **state},), data=data)
+    if check:
+        return outcome
+    if os.path.commonpath([source, target]) in (source, target):
+        raise GuestError("mount_clash", f"{target} and {source} lie inside each other", path=target)
+    _take_down(target)
+    make_directory(target)
+    options = ",".join(["remount", "bind", *(("rw",) if writable else ("ro", "noexec")), "nodev", "nosuid"])
+    try:
+        run(["mount", "-i", "-c", "--bind", "--", source, target], code="mount_failed")
+        run(["mount", "-i", "-c", "-o", options, "--", target], code="mount_failed")
+    except BaseException:
+        _take_down(target)
+        raise
+    return outcome
+
+
+# what is in the way
+
+
+def _refuse_clash(source: str, target: str, there: t.Sequence[Mounted]) -> None:
+    for mount in there:
+        if mount.image != source:
+            what = shown(mount.image or mount.device)
+            raise GuestError("mount_clash", f"{shown(mount.target)} has {what} mounted already", path=target)
+    if not there and Path(target).exists() and not Path(target).is_dir():
+        raise GuestError("mount_clash", f"{target} is not a directory", path=target)
+    if not there and Path(target).is_dir() and any(Path(target).iterdir()):
+        raise GuestError("mount_clash", f"{target} is not empty, and a mount would hide what it holds", path=target)
+
+
+def _refuse_use(source: str, target: str, *, writable: bool) -> None:
+    """One writer at most: no mount elsewhere where either side may write, and no virtual machine."""
+    for mount in mounted():
+        elsewhere = mount.image == source and mount.target != target and not mount.target.startswith(target + "/")
+        if elsewhere and (writable or mount.writable):
+            raise GuestError("image_busy", f"{source} is mounted at {shown(mount.target)}", path=mount.target)
+    if is_locked(source):
+        raise GuestError("image_busy", f"A virtual machine uses {source}", path=source)
+
+
+def _complete(source: str, target: str, placed: t.Sequence[Placed], there: t.Sequence[Mounted]) -> bool:
+    """Whether all that the image's fstab asks for is mounted, from the right places."""
+    wanted = {(target + item.target.rstrip("/"), item.partition.start) for item in placed}
+    return wanted == {(mount.target, mount.offset) for mount in there if mount.image == source}
+
+
+# up and down
+
+
+def _put_up(source: str, target: str, layout: Layout, *, writable: bool) -> tuple[tuple[Placed, ...], tuple[str, ...]]:
+    root = _find_system(source, target, layout)
+    _mount(source, root, target, writable=writable)
+    placed, warnings = places(layout, target, root)
+    for item in placed[1:]:
+        _mount(source, item.partition, target + item.target, writable=writable)
+    return placed, warnings
+
+
+def _find_system(source: str, target: str, layout: Layout) -> Partition:
+    """The partition that holds /etc/fstab: each one that can is mounted read-only for a look."""
+    found = []
+    for partition in layout.partitions:
+        if partition.filesystem is None or partition.filesystem.kind not in LINUX:
+            continue
+        _mount(source, partition, target, writable=False)
+        try:
+            with Root(target) as root:
+                if root.is_file("/etc/fstab"):
+                    found.append(partition)
+        finally:
+            _take_down(target)
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        kinds = [
+            f"{item.number}: {item.filesystem.kind if item.filesystem else 'unknown'}" for item in layout.partitions
+        ]
+        raise GuestError(
+            "system_not_found", f"No partition of {source} holds a system ({', '.join(kinds)})", path=source
+        )
+    numbers = " and ".join(str(partition.number) for partition in found)
+    raise GuestError("filesystem_ambiguous", f"Partitions {numbers} of {source} both hold a system", path=source)
+
+
+def _mount(source: str, partition: Partition, target: str, *, writable: bool) -> None:
+    kind = t.cast(str, partition.filesystem and partition.filesystem.kind)
+    options = [
+        "loop",
+        f"offset={partition.start}",
+        f"sizelimit={partition.size}",
+        *mount_options(kind, writable=writable),
+    ]
+    run(["mount", "-i", "-c", "-t", driver(kind), "-o", ",".join(options), "--", source, target], code="mount_failed")
+
+
+def _take_down(target: str) -> None:
+    for mount in reversed(below(target)):
+        try:
+            run(["umount", "-i", "-c", "--", mount.target], code="unmount_failed")
+        except GuestError as error:
+            users = holders(target)
+            if users:
+                raise GuestError(
+                    "unmount_failed",
+                    f"{shown(mount.target)} is in use by {', '.join(users)}",
+                    path=target,
+                    users=list(users),
+                ) from error
+            raise
