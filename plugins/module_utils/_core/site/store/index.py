@@ -4,9 +4,10 @@
 
 `lists`, `versions`, `origins` (whose a version is: the signer's names in each spelling, the VO), `rebaselines`,
 `images`, `owners`, `decisions`, `rulesets`, `files`, `scrubs` (when a file was last read), `derived` (what was made of
-the files), `installed`, `refusals`, `endorsers`, `endorser_pairs` and `members` (whom the endorser lists name) hold what the journal says; `polls` and `paths` are notes of this host (what the server last
-answered, how the certification path was last judged), which a rebuild may lose. A schema change raises `SCHEMA`; an
-older index is rebuilt, a newer one is refused.
+the files), `installed`, `refusals`, `endorsers`, `endorser_pairs` and `members` (whom the endorser lists name) hold
+what the journal says; `polls`, `paths` and `underivable` are notes of this host (what the server last answered, how the
+certification path was last judged, of which files nothing can be made), which a rebuild may lose. A schema change
+raises `SCHEMA`; an older index is rebuilt, a newer one is refused.
 """
 
 from __future__ import annotations
@@ -100,6 +101,10 @@ CREATE TABLE polls (
     code TEXT, detail TEXT
 ) WITHOUT ROWID;
 CREATE TABLE paths (list_id TEXT PRIMARY KEY, basis TEXT NOT NULL, status TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE underivable (
+    source_sha512 TEXT NOT NULL, source_format TEXT NOT NULL, most INTEGER NOT NULL, code TEXT NOT NULL,
+    detail TEXT NOT NULL, PRIMARY KEY (source_sha512, source_format, most)
+) WITHOUT ROWID;
 """
 
 #: The tables that a rebuild reproduces row for row.
