@@ -27,7 +27,11 @@ UNUSABLE: t.Final = frozenset({"state_owner", "state_busy", "disk_full", "not_wr
 
 
 def verdict(options: argparse.Namespace) -> int:
-    """0 and the path of the image if it may run; 1 and the reasons if it may not."""
+    """0 and the path of the image if it may run; 1 and the reasons if it may not, or for an audit."""
+    if options.at is not None:
+        from . import audited
+
+        return audited.verdict(options)
     kind = asked.TAG if options.tag else asked.kind_of(options.name)
     with contextlib.ExitStack() as stack:
         # Before the state's owner takes over: the file may be readable for whoever asks alone.
@@ -43,11 +47,11 @@ def verdict(options: argparse.Namespace) -> int:
         emit(f"{printable(options.name)} may not run: {judged['code']}")
         emit(*(f"  {printable(reason['text'])}" for reason in judged["reasons"]))
         emit(f"  {REMEDIES.get(judged['code'], '')}".rstrip())
-    _emit_holders(image)
+    emit_holders(image)
     return 0 if judged["allowed"] else 1
 
 
-def _emit_holders(image: t.Mapping[str, t.Any]) -> None:
+def emit_holders(image: t.Mapping[str, t.Any]) -> None:
     """Where several images are these octets, that one of them has answered."""
     holders = image.get("holders", ())
     if len(holders) > 1:

@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import typing as t
 
-from ..errors import SiteError, VmimagesError
-from ..imagelist.fields import read_time
+from ..errors import VmimagesError
 from ..site.inspection import InspectionSpec, inspect_list, refusal
 from ..site.subscription import TrustOptions
 from ..times import utc_now
 from ..trust.steps import TITLES, Explanation
 from .output import emit, emit_error, emit_json, emit_notes, printable, table
+from .times import read_option
 
 if t.TYPE_CHECKING:
     import argparse
@@ -60,12 +60,7 @@ def _spec(options: argparse.Namespace) -> InspectionSpec:
 
 
 def _time(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    when = read_time(text)
-    if when is None:
-        raise SiteError("option_invalid", f"--when: {text!r} is not a time in UTC, such as 2026-01-31T00:00:00Z.")
-    return when
+    return None if text is None else read_option(text, "--when")
 
 
 def _headline(report: t.Mapping[str, t.Any]) -> str:

@@ -118,6 +118,12 @@ def _verdict(commands: t.Any) -> None:
         metavar="UUID|TAG|SHA512|PATH",
         help="the image: its UUID, its tag, the SHA-512 of its octets, or a file (a name with a slash)",
     )
+    parser.add_argument(
+        "--at",
+        metavar="TIME",
+        help="audit: what the verdict would have been at this time (UTC, such as 2026-01-31T00:00:00Z); the exit code "
+        "is never 0",
+    )
     parser.add_argument("--tag", action="store_true", help="the name is a tag, whatever it looks like")
     parser.add_argument(
         "--hash",

@@ -132,13 +132,19 @@ def _issuer(source: Source) -> bytes:
 
 
 def check(
-    path: t.Sequence[x509.Certificate], store: CrlStore, when: datetime.datetime, mode: Mode
+    path: t.Sequence[x509.Certificate],
+    store: CrlStore,
+    when: datetime.datetime,
+    mode: Mode,
+    *,
+    as_of: datetime.datetime | None = None,
 ) -> tuple[CrlUsed, ...]:
     """Ask the issuer's CRL about every certificate below the root; signer first, root last.
 
-    Raises `TrustError`: revoked crl_unavailable. What is revoked is said before what is unavailable.
+    The CRLs must be good at `when`. With an earlier `as_of`, for audits, what they revoke from a later date on was not
+    revoked yet. Raises `TrustError`: revoked crl_unavailable. What is revoked is said before what is unavailable.
     """
-    judged = [_Judged(one, _issuers(path[at:]), store, when) for at, one in enumerate(path[:-1], start=1)]
+    judged = [_Judged(one, _issuers(path[at:]), store, when, as_of) for at, one in enumerate(path[:-1], start=1)]
     for one in judged:
         if one.revoked_by:
             detail = f"The certificate of {one.name} is revoked by the CRL of {one.issuer_name}"
@@ -176,12 +182,14 @@ class _Judged:
         issuers: t.Sequence[x509.Certificate],
         store: CrlStore,
         when: datetime.datetime,
+        as_of: datetime.datetime | None,
     ) -> None:
         issuer_name = certificates.fields_of(issuers[0]).subject
         self.name = names.slash(certificates.fields_of(certificate).subject)
         self.issuer_name = names.slash(issuer_name)
         self.certificate = certificate
         self.serial = certificate.serial_number
+        self.as_of = as_of
         self.revoked_by: datetime.datetime | None = None
         self.best: x509.CertificateRevocationList | None = None
         found, broken = store.of(issuer_name)
@@ -200,7 +208,8 @@ class _Judged:
             self.reasons.append(problems[0] or "")
             return
         this_update = revocations.last_update_utc
-        if revocations.get_revoked_certificate_by_serial_number(self.serial) is not None:
+        entry = revocations.get_revoked_certificate_by_serial_number(self.serial)
+        if entry is not None and (self.as_of is None or entry.revocation_date_utc <= self.as_of):
             self.revoked_by = this_update
             return
         problem = _unusable(revocations, self.certificate, when)

@@ -73,10 +73,13 @@ def verify_message(
     allow_host: bool = False,
     crl_mode: crl.Mode = "require",
     namespaces_mode: namespaces.Mode = "require",
+    crls_at: datetime.datetime | None = None,
     explanation: steps.Explanation | None = None,
 ) -> Verified:
     """Verify a message against `anchors` as of `when` (an aware UTC time).
 
+    With `crls_at`, for audits, the CRLs of `anchors` are those of that later time, and tell from which date on they
+    revoke a certificate; one that has expired since, its CA may have left out.
     `explanation` records the outcome of each step, also when the message is refused.
     Raises `TrustError` with the code of the first rule that the message breaks; anything unforeseen is internal_error.
     """
@@ -99,7 +102,7 @@ def verify_message(
             path = paths.build(certificate, signed_data.certificates, anchors.roots, anchors.intermediates, when)
             note(" <- ".join(names.slash(certificates.fields_of(one).subject) for one in path))
         with explanation.step(8) as note:
-            crls = crl.check(path, anchors.crls, when, crl_mode)
+            crls = crl.check(path, anchors.crls, crls_at or when, crl_mode, as_of=when if crls_at else None)
             note(", ".join(f"{one.issuer} CRL {one.number}" for one in crls) or "no CRL")
         with explanation.step(9) as note:
             permitted = namespaces.check(path, anchors.policies, namespaces_mode)

@@ -71,9 +71,15 @@ class AnchorStore:
 
 
 def verify(
-    octets: bytes, trust: TrustOptions, anchors: Anchors, now: datetime, *, explanation: Explanation | None = None
+    octets: bytes,
+    trust: TrustOptions,
+    anchors: Anchors,
+    now: datetime,
+    *,
+    crls_at: datetime | None = None,
+    explanation: Explanation | None = None,
 ) -> Verified:
-    """Verify a message as the trust options say; TrustError otherwise."""
+    """Verify a message as the trust options say; TrustError otherwise. `crls_at`: see `verify_message`."""
     from ...trust.verify import verify_message
 
     return verify_message(
@@ -84,6 +90,7 @@ def verify(
         allow_host=trust.allow_host,
         crl_mode=trust.crl_mode,
         namespaces_mode=trust.namespaces_mode,
+        crls_at=crls_at,
         explanation=explanation,
     )
 
@@ -103,10 +110,16 @@ class _Judgement:
 
 
 class Judge:
-    """Judges many lists in one run: each anchors directory is looked at once, and loaded only when needed."""
+    """Judges many lists in one run: each anchors directory is looked at once, and loaded only when needed.
 
-    def __init__(self, catalogue: Catalogue, *, anchors: AnchorStore | None = None) -> None:
+    With `crls_at`, for audits, the CRLs are those of that time and the judgements those of an earlier one.
+    """
+
+    def __init__(
+        self, catalogue: Catalogue, *, anchors: AnchorStore | None = None, crls_at: datetime | None = None
+    ) -> None:
         self._catalogue = catalogue
+        self._crls_at = crls_at
         self._anchors = anchors or AnchorStore()
         self._judged: dict[tuple[str, datetime], PathStatus] = {}
 
@@ -153,7 +166,8 @@ class Judge:
         return _Judgement(good_until, tuple(status["crls"]), tuple((dn, ca) for dn, ca in status["signer"]))
 
     def _judge(self, octets: bytes, subscription: Subscription, allowed: Authorisation, now: datetime) -> _Judgement:
-        verified = verify(octets, subscription.trust, self._anchors.get(subscription.trust.anchors), now)
+        anchors = self._anchors.get(subscription.trust.anchors)
+        verified = verify(octets, subscription.trust, anchors, now, crls_at=self._crls_at)
         signer = allowed.matching(verified.certificate)
         if not signer:
             remark = allowed.remark(verified.certificate)

@@ -144,6 +144,17 @@ def connect(path: Path) -> sqlite3.Connection:
         return _connect(path)
 
 
+def temporary() -> sqlite3.Connection:
+    """An empty index that SQLite keeps in memory, or in a file without a name where it is large; it leaves nothing."""
+    connection = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+    connection.row_factory = sqlite3.Row
+    for pragma in ("journal_mode = OFF", "synchronous = OFF", "cache_size = -65536"):
+        connection.execute(f"PRAGMA {pragma}")
+    for statement in _TABLES.split(";"):
+        connection.execute(statement)
+    return connection
+
+
 def _connect(path: Path) -> sqlite3.Connection:
     connection = _open(path)
     try:

@@ -62,6 +62,7 @@ def judging() -> None:
     from ...imagelist import check, reader  # noqa: F401
     from ...trust import anchors, crl, names, namespaces, path, signer, smime, verify  # noqa: F401
     from .. import queries  # noqa: F401
+    from ..history import verdicts  # noqa: F401
     from ..judgement import snapshot  # noqa: F401
     from ..reports import publish  # noqa: F401
 

@@ -41,7 +41,7 @@ def _subscribed(connection: sqlite3.Connection, entry: Entry, load: Loader) -> N
         tag = tag_of(json.loads(row["metadata"]), data["tag_key"])
         connection.execute("UPDATE images SET tag = ? WHERE row = ?", (tag, row["row"]))
     for row in rows:
-        _own(connection, row["image_id"], list_id)
+        own(connection, row["image_id"], list_id)
 
 
 def _unsubscribed(connection: sqlite3.Connection, entry: Entry, load: Loader) -> None:
@@ -54,10 +54,11 @@ def _unsubscribed(connection: sqlite3.Connection, entry: Entry, load: Loader) ->
         "AND image_id NOT IN (SELECT image_id FROM owners) ORDER BY row"
     ).fetchall()
     for row in others:
-        _own(connection, row["image_id"], row["list_id"])
+        own(connection, row["image_id"], row["list_id"])
 
 
-def _own(connection: sqlite3.Connection, image_id: str, list_id: str) -> None:
+def own(connection: sqlite3.Connection, image_id: str, list_id: str) -> None:
+    """Let the list own the image's UUID, unless another one does."""
     connection.execute("INSERT OR IGNORE INTO owners VALUES (?, ?)", (image_id, list_id))
 
 
@@ -66,7 +67,7 @@ def _accepted(connection: sqlite3.Connection, entry: Entry, load: Loader) -> Non
     list_id = data["identifier"]
     message = read_message(load(data["message"], data["message_sha256"]))
     content = read_list(message.content)
-    _settle_rebaselines(connection, list_id, data["content_sha512"])
+    settle_rebaselines(connection, list_id, data["content_sha512"])
     connection.execute(
         "INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
@@ -147,7 +148,7 @@ def _add(
             sequence,
         ),
     )
-    _own(connection, image.identifier, list_id)
+    own(connection, image.identifier, list_id)
 
 
 def _rebaselined(connection: sqlite3.Connection, entry: Entry, load: Loader) -> None:
@@ -160,7 +161,7 @@ def _rebaselined(connection: sqlite3.Connection, entry: Entry, load: Loader) -> 
     )
 
 
-def _settle_rebaselines(connection: sqlite3.Connection, list_id: str, content_sha512: str) -> None:
+def settle_rebaselines(connection: sqlite3.Connection, list_id: str, content_sha512: str) -> None:
     """An acceptance ends a pending act, whatever it accepts, unless it is the standing content signed anew."""
     standing = connection.execute(
         "SELECT content_sha512 FROM versions WHERE list_id = ? ORDER BY sequence DESC", (list_id,)
