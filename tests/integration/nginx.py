@@ -36,6 +36,7 @@ http {{
         location /slow/ {{ limit_rate_after 1m; limit_rate 64m; }}
         location = /broken {{ return 500; }}
         location = /page {{ default_type text/html; return 200 "<html><body>Welcome</body></html>"; }}
+        {locations}
     }}
 }}
 """
@@ -79,8 +80,8 @@ class Nginx:
 
 
 @contextlib.contextmanager
-def serve(directory: Path, tls: Path) -> t.Iterator[Nginx]:
-    """An https server for ``directory/web``; `tls` holds server.pem and server.key."""
+def serve(directory: Path, tls: Path, *, locations: str = "") -> t.Iterator[Nginx]:
+    """An https server for ``directory/web``; `tls` holds server.pem and server.key, `locations` adds to its server."""
     run, root = directory / "nginx", directory / "web"
     run.mkdir()
     root.mkdir(exist_ok=True)
@@ -88,7 +89,8 @@ def serve(directory: Path, tls: Path) -> t.Iterator[Nginx]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     user = "user root;" if os.geteuid() == 0 else ""
-    (run / "nginx.conf").write_text(_CONFIGURATION.format(run=run, root=root, tls=tls, port=port, user=user))
+    settings = {"run": run, "root": root, "tls": tls, "port": port, "user": user, "locations": locations}
+    (run / "nginx.conf").write_text(_CONFIGURATION.format(**settings))
     server = Nginx(f"https://localhost:{port}", root, run)
     server.start()
     try:

@@ -78,6 +78,11 @@ REMEDIES: t.Final[t.Mapping[str, str]] = {
     "not_writable": "Give the running user write access to the named path, or choose another one.",
     "not_readable": "Give the running user read access to the named path, or choose another one.",
     "upload_failed": "Check the upload's destination and try again; what was published before is unchanged.",
+    "host_key_unknown": "Connect once by hand and compare the host key's fingerprint, or name a file of known hosts "
+    "(ssh_known_hosts).",
+    "login_refused": "Give the key, certificate, token or password that the server accepts, and check its rights there.",
+    "upload_method_gone": "Use sftp, webdav, s3, local or egiappdb instead.",
+    "program_missing": "Install the named program on this host.",
     "no_upload_rule": "Add an upload rule whose uri_match is a prefix of this address.",
     # unpacking and converting
     "format_unknown": "Ask the endorser to state the format (hv:format): raw, qcow2, vmdk, vdi, vhd, ova or tar, with "

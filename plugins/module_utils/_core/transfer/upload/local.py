@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
-import io
 import os
 import stat
 import typing as t
@@ -14,8 +14,8 @@ from pathlib import Path
 
 from ...errors import TransferError
 from ..atomic import StrPath, fsync_directory, storage_errors, temporary_sibling, write_all
-from ..checksum import BUFFER_SIZE, Progress
-from .base import Payload, Stored
+from ..checksum import BUFFER_SIZE, Digest, Progress, digest_file
+from .base import Payload, Stored, opened
 
 _CREATE: t.Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -26,6 +26,9 @@ class LocalUploader:
     The file appears with mode 0644, less the umask. `progress` is called with (octets done, size).
     """
 
+    readable: t.Final = True
+    takes_images: t.Final = True
+
     def __init__(self, *, create_directories: bool = False, progress: t.Optional[Progress] = None) -> None:
         self._create_directories = create_directories
         self._progress = progress
@@ -33,7 +36,7 @@ class LocalUploader:
     def put(self, payload: Payload, target: str, *, size: int, sha512: str) -> None:
         path = self._prepare(target)
         temporary = temporary_sibling(path)
-        with _opened(payload) as source:
+        with opened(payload) as source:
             with storage_errors(path):
                 fd = os.open(temporary, _CREATE, 0o644)
             try:
@@ -62,7 +65,26 @@ class LocalUploader:
             raise
         if not stat.S_ISREG(status.st_mode):
             raise TransferError("upload_failed", f"{target} exists and is not a file", path=target)
-        return Stored(size=status.st_size, modified=status.st_mtime)
+        return Stored(status.st_size)
+
+    def read(self, target: str, limit: int) -> t.Optional[bytes]:
+        try:
+            with storage_errors(target, reading=True), _full_path(target).open("rb") as stream:
+                return stream.read(limit)
+        except TransferError as error:
+            if error.code == "not_found":
+                return None
+            raise
+
+    def digest(self, target: str) -> Digest:
+        return digest_file(_full_path(target))
+
+    def sweep(self, target: str) -> None:
+        """Remove the parts of the same file: an image's part may be as large as the image."""
+        path = _full_path(target)
+        for leftover in path.parent.glob(f".{glob.escape(path.name[:128])}.{'[0-9a-f]' * 16}.part"):
+            with contextlib.suppress(OSError):
+                leftover.unlink()
 
     def _prepare(self, target: str) -> Path:
         path = _full_path(target)
@@ -97,17 +119,6 @@ def _full_path(target: str) -> Path:
     if not target.startswith("/") or target.endswith("/") or "\0" in target or ".." in target.split("/"):
         raise TransferError("upload_failed", f"{target!r} is not the full path of a file", path=target)
     return Path(target)
-
-
-@contextlib.contextmanager
-def _opened(payload: Payload) -> t.Iterator[t.BinaryIO]:
-    if isinstance(payload, bytes):
-        yield io.BytesIO(payload)
-        return
-    with storage_errors(payload, reading=True):
-        source: t.BinaryIO = Path(payload).open("rb", buffering=0)  # noqa: SIM115
-    with source:
-        yield source
 
 
 def _make_directories(path: StrPath) -> None:

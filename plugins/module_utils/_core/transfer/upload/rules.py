@@ -11,11 +11,15 @@ from dataclasses import dataclass, field
 
 from ...errors import TransferError
 from ..policy import shown
-from .base import Uploader
+from .appdb import AppdbUploader
+from .base import Settings, Uploader
 from .local import LocalUploader
+from .s3 import S3Uploader
+from .sftp import SftpUploader
+from .webdav import WebdavUploader
 
-#: The back-ends by name.
-METHODS: t.Final = ("local",)
+#: The back-ends by name. ``scp`` is vmcaster's name for what OpenSSH itself does by sftp since its version 9.
+METHODS: t.Final = ("local", "sftp", "scp", "webdav", "s3", "egiappdb")
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,7 @@ class UploadRule:
     uri_match: str
     uri_replace: str
     method: str = "local"
+    settings: Settings = field(default_factory=Settings)
     pattern: re.Pattern[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -38,35 +43,42 @@ class UploadRule:
         except (re.error, IndexError) as error:
             raise ValueError(f"uri_match and uri_replace are no valid pair of expressions: {error}") from None
         if self.method not in METHODS:
-            raise ValueError(f"{self.method!r} is no upload method: use {' or '.join(METHODS)}")
+            raise ValueError(f"{self.method!r} is no upload method: use {', '.join(METHODS)}")
         object.__setattr__(self, "pattern", pattern)
 
 
-def target_for(uri: str, rules: t.Sequence[UploadRule]) -> tuple[str, str]:
-    """Return (method, target) for `uri` by the first of `rules` that matches its beginning.
+def target_for(uri: str, rules: t.Sequence[UploadRule]) -> tuple[UploadRule, str]:
+    """Return (rule, target) for `uri` by the first of `rules` that matches its beginning.
 
-    The rest of the address is percent-decoded, as a web server does. Raises `TransferError` ``no_upload_rule``, or
-    ``upload_failed`` for an address whose target would leave its directory or could not be fetched from there.
+    The rest of the address is percent-decoded, as a web server does, unless the target is an address itself. Raises
+    `TransferError` ``no_upload_rule``, or ``upload_failed`` for an address whose target would leave its directory or
+    could not be fetched from there.
     """
     for rule in rules:
         match = rule.pattern.match(uri)
         if match is not None:
-            return rule.method, _target(uri, match.expand(rule.uri_replace), uri[match.end() :])
+            return rule, _target(uri, match.expand(rule.uri_replace), uri[match.end() :], rule.method)
     raise TransferError("no_upload_rule", f"No upload rule matches the address {shown(uri)}", uri=shown(uri))
 
 
-def _target(uri: str, base: str, rest: str) -> str:
+def _target(uri: str, base: str, rest: str, method: str) -> str:
     decoded = [urllib.parse.unquote(step) for step in rest.split("/")]
     if any(character in rest for character in "?#") or any("/" in step or "\0" in step for step in decoded):
         raise TransferError("upload_failed", f"The address {shown(uri)} does not name a file", uri=shown(uri))
-    target = base + "/".join(decoded)
+    target = base + (rest if method == "webdav" else "/".join(decoded))
     if any(urllib.parse.unquote(step) in (".", "..") for step in target.split("/")):
         raise TransferError("upload_failed", f"The address {shown(uri)} leads out of its directory", uri=shown(uri))
     return target
 
 
-def uploader_for(method: str, *, create_directories: bool = False) -> Uploader:
-    """Return the back-end named `method`. Raises `ValueError` for an unknown one."""
-    if method == "local":
-        return LocalUploader(create_directories=create_directories)
-    raise ValueError(f"{method!r} is no upload method: use {' or '.join(METHODS)}")
+def uploader_for(rule: UploadRule) -> Uploader:
+    """Return the back-end of a rule."""
+    if rule.method in ("sftp", "scp"):
+        return SftpUploader(rule.settings)
+    if rule.method == "webdav":
+        return WebdavUploader(rule.settings)
+    if rule.method == "s3":
+        return S3Uploader(rule.settings)
+    if rule.method == "egiappdb":
+        return AppdbUploader(rule.settings)
+    return LocalUploader(create_directories=True)

@@ -1,0 +1,347 @@
+# Copyright: the hepix.vmimages contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every way of publishing a file, on the real server: OpenSSH, nginx with WebDAV over https, an S3 store."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import http.server
+import json
+import ssl
+import threading
+import time
+import typing as t
+import urllib.parse
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import TransferError
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.transfer.checksum import Digest
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.transfer.upload.appdb import AppdbUploader
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.transfer.upload.base import Settings, Uploader
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.transfer.upload.local import LocalUploader
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.transfer.upload.s3 import S3Uploader
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.transfer.upload.sftp import SftpUploader
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.transfer.upload.webdav import WebdavUploader
+
+from . import dav, nginx, sshd
+
+pytestmark = pytest.mark.needs("/usr/sbin/sshd", "sftp", "nginx")
+
+CONTENT = bytes(range(256)) * 1200
+SHA512 = hashlib.sha512(CONTENT).hexdigest()
+
+
+class FarEnd(t.NamedTuple):
+    """A back-end, the beginning of its targets, and the files there: name -> octets."""
+
+    uploader: Uploader
+    base: str
+    files: t.Callable[[], dict[str, bytes]]
+
+
+def put(far: FarEnd, name: str, payload: bytes | Path = CONTENT, *, content: bytes = CONTENT) -> None:
+    far.uploader.put(payload, far.base + name, size=len(content), sha512=hashlib.sha512(content).hexdigest())
+
+
+def _tree(root: Path) -> t.Callable[[], dict[str, bytes]]:
+    return lambda: {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+@contextlib.contextmanager
+def _local(tmp_path: Path, verify: str) -> t.Iterator[FarEnd]:
+    yield FarEnd(LocalUploader(create_directories=True), f"{tmp_path}/far/", _tree(tmp_path / "far"))
+
+
+@contextlib.contextmanager
+def _sftp(tmp_path: Path, verify: str) -> t.Iterator[FarEnd]:
+    with sshd.serve(tmp_path) as server:
+        settings = Settings(ssh_key=str(server.key), ssh_known_hosts=str(server.known_hosts), verify=verify)
+        yield FarEnd(SftpUploader(settings), f"{server.target}/", _tree(server.root))
+
+
+@contextlib.contextmanager
+def _webdav(tmp_path: Path, verify: str, pki: t.Any, location: str = "dav") -> t.Iterator[FarEnd]:
+    roots = b"".join(path.read_bytes() for path in sorted(Path(pki.certificates).glob("*.0")))
+    (tmp_path / "clients.pem").write_bytes(roots)
+    locations = dav.LOCATIONS.format(certificates=tmp_path / "clients.pem")
+    with nginx.serve(tmp_path, pki.tls, locations=locations) as server:
+        (server.root / location).mkdir()
+        settings = Settings(
+            client_certificate=str(pki.endorser.certificate_path),
+            client_key=str(pki.endorser.key_path),
+            ca_path=str(pki.tls / "ca.pem"),
+            verify=verify,
+        )
+        yield FarEnd(WebdavUploader(settings), f"{server.uri}/{location}/", _tree(server.root / location))
+
+
+@contextlib.contextmanager
+def _s3(tmp_path: Path, verify: str) -> t.Iterator[FarEnd]:
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        credentials = tmp_path / "credentials"
+        credentials.write_text("[site]\naws_access_key_id = key\naws_secret_access_key = secret\n")
+        credentials.chmod(0o600)
+        bucket = f"images-{time.time_ns()}"
+        client = boto3.client(
+            "s3",
+            endpoint_url=f"http://{host}:{port}",
+            region_name="us-east-1",
+            aws_access_key_id="key",
+            aws_secret_access_key="secret",
+        )
+        client.create_bucket(Bucket=bucket)
+        settings = Settings(
+            endpoint=f"http://{host}:{port}",
+            region="us-east-1",
+            profile="site",
+            credentials_file=str(credentials),
+            verify=verify,
+        )
+
+        def files() -> dict[str, bytes]:
+            listed = client.list_objects_v2(Bucket=bucket).get("Contents", ())
+            return {each["Key"]: client.get_object(Bucket=bucket, Key=each["Key"])["Body"].read() for each in listed}
+
+        yield FarEnd(S3Uploader(settings), f"s3://{bucket}/", files)
+    finally:
+        server.stop()
+
+
+@pytest.fixture(params=["local", "sftp", "webdav", "plain put", "s3"])
+def far(request: pytest.FixtureRequest, tmp_path: Path, pki: t.Any) -> t.Iterator[FarEnd]:
+    kinds: dict[str, t.Callable[[], contextlib.AbstractContextManager[FarEnd]]] = {
+        "local": lambda: _local(tmp_path, "sha512"),
+        "sftp": lambda: _sftp(tmp_path, "sha512"),
+        "webdav": lambda: _webdav(tmp_path, "sha512", pki),
+        "plain put": lambda: _webdav(tmp_path, "sha512", pki, "plain"),
+        "s3": lambda: _s3(tmp_path, "sha512"),
+    }
+    with kinds[request.param]() as end:
+        yield end
+
+
+def test_a_back_end_keeps_its_promises(far: FarEnd, tmp_path: Path) -> None:
+    """One test for all of them, since a server is slow to start: each step says which promise it is about."""
+    source = tmp_path / "my image*.raw"
+    source.write_bytes(CONTENT)
+    source.chmod(0o600)
+    target = f"{far.base}a/b/image.raw"
+
+    # What is not there is None, and not an error.
+    assert far.uploader.stat(target) is None
+    assert far.uploader.read(target, 10) is None
+
+    # A file appears whole, in directories that were missing, and nothing else does.
+    put(far, "a/b/image.raw", source)
+    assert far.files() == {"a/b/image.raw": CONTENT}
+    stored = far.uploader.stat(target)
+    assert stored is not None
+    assert stored.size == len(CONTENT)
+    assert far.uploader.digest(target) == Digest(len(CONTENT), SHA512)
+
+    # A message replaces it, and can be read back up to a limit.
+    put(far, "a/b/image.raw", b"message", content=b"message")
+    assert far.files() == {"a/b/image.raw": b"message"}
+    assert far.uploader.read(target, 100) == b"message"
+
+    # What is not what was announced is not published, and the old file stays.
+    for wrong in (CONTENT[:-1], CONTENT + b"x", b"\xff" + CONTENT[1:]):
+        source.write_bytes(wrong)
+        with pytest.raises(TransferError) as caught:
+            put(far, "a/b/image.raw", source)
+        assert caught.value.code == "upload_failed"
+        assert far.files() == {"a/b/image.raw": b"message"}
+
+    # Odd names are names.
+    put(far, "a/b/image.raw", b"", content=b"")
+    assert far.files() == {"a/b/image.raw": b""}
+
+
+def test_a_file_that_others_may_fetch(tmp_path: Path) -> None:
+    source = tmp_path / "image"
+    source.write_bytes(CONTENT)
+    source.chmod(0o600)
+    with _sftp(tmp_path, "size") as far:
+        put(far, "odd name[1]*.raw", source)
+        found = next((tmp_path / "far").iterdir())
+        assert found.name == "odd name[1]*.raw"
+        assert found.stat().st_mode & 0o777 == 0o644
+
+
+def test_sftp_continues_what_a_cut_has_left(tmp_path: Path) -> None:
+    with _sftp(tmp_path, "size") as far:
+        part = tmp_path / "far" / f".image.{SHA512[:16]}.part"
+        (tmp_path / "image").write_bytes(CONTENT)
+        for left in (CONTENT[:100_000], CONTENT, CONTENT + b"longer"):
+            part.write_bytes(left)
+            put(far, "image", tmp_path / "image")
+            assert far.files() == {"image": CONTENT}
+
+
+def test_sftp_does_not_publish_a_part_that_was_damaged(tmp_path: Path) -> None:
+    with _sftp(tmp_path, "size") as far:
+        (tmp_path / "far" / f".image.{SHA512[:16]}.part").write_bytes(bytes(100_000))
+        (tmp_path / "image").write_bytes(CONTENT)
+        with pytest.raises(TransferError) as caught:
+            put(far, "image", tmp_path / "image")
+        assert caught.value.code == "upload_failed"
+        assert far.files() == {}
+        put(far, "image", tmp_path / "image")
+        assert far.files() == {"image": CONTENT}
+
+
+def test_sftp_says_why_it_is_not_let_in(tmp_path: Path) -> None:
+    with sshd.serve(tmp_path) as server:
+        known = {"ssh_known_hosts": str(server.known_hosts)}
+        stranger = tmp_path / "stranger"
+        sshd._make_key(stranger)
+        (tmp_path / "nobody").touch()
+        cases = {
+            "login_refused": Settings(ssh_key=str(stranger), **known),
+            "host_key_unknown": Settings(ssh_key=str(server.key), ssh_known_hosts=str(tmp_path / "nobody")),
+        }
+        for code, settings in cases.items():
+            with pytest.raises(TransferError) as caught:
+                SftpUploader(settings).stat(f"{server.target}/x")
+            assert caught.value.code == code
+    with pytest.raises(TransferError) as caught:
+        SftpUploader(Settings(ssh_key=str(server.key), **known)).stat(f"{server.target}/x")
+    assert caught.value.code == "unreachable"
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "sftp://-oProxyCommand=touch/x",
+        "-oProxyCommand=touch:x",
+        "sftp://host/../x",
+        "sftp://host/x/",
+        "host:a\nrm b",
+        "host",
+        "https://host/x",
+    ],
+)
+def test_sftp_refuses_a_target_that_would_be_something_else(target: str) -> None:
+    with pytest.raises(TransferError) as caught:
+        SftpUploader(Settings()).stat(target)
+    assert caught.value.code == "upload_failed"
+
+
+def test_webdav_says_why_it_is_not_let_in(tmp_path: Path, pki: t.Any) -> None:
+    with _webdav(tmp_path, "size", pki) as far:
+        ca = str(pki.tls / "ca.pem")
+        with pytest.raises(TransferError) as caught:
+            put(far._replace(uploader=WebdavUploader(Settings(ca_path=ca))), "x")
+        assert caught.value.code == "login_refused"
+        with pytest.raises(TransferError) as caught:
+            put(far._replace(uploader=WebdavUploader(Settings())), "x")
+        assert caught.value.code == "tls_failed"
+        pki.endorser.key_path.chmod(0o644)
+        with pytest.raises(TransferError) as caught:
+            put(far, "x")
+        assert caught.value.code == "key_permissions"
+        assert far.files() == {}
+
+
+class _Recorder(http.server.BaseHTTPRequestHandler):
+    """Answers as told, and remembers what it was asked: (verb, path, headers, body)."""
+
+    asked: t.ClassVar[list[tuple[str, str, dict[str, str], bytes]]] = []
+    answer: t.ClassVar[tuple[int, dict[str, str], bytes]] = (200, {}, b"")
+
+    def _serve(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.asked.append((self.command, self.path, dict(self.headers), body))
+        status, headers, octets = self.answer
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(octets)), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(octets)
+
+    do_PUT = do_POST = do_HEAD = do_GET = do_DELETE = do_MOVE = do_MKCOL = _serve
+
+    def log_message(self, *_arguments: t.Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def recorder(pki: t.Any) -> t.Iterator[tuple[type[_Recorder], str, str]]:
+    """A handler class of this test's own, the host and port of its https server, and the server's CA."""
+    handler = type("Handler", (_Recorder,), {"asked": [], "answer": (200, {}, b"")})
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pki.tls / "server.pem", pki.tls / "server.key")
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield handler, f"localhost:{server.server_port}", str(pki.tls / "ca.pem")
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def _secret(path: Path, text: str) -> str:
+    path.write_text(text)
+    path.chmod(0o600)
+    return str(path)
+
+
+def test_a_token_goes_to_its_server_and_nowhere_else(
+    tmp_path: Path, recorder: tuple[type[_Recorder], str, str]
+) -> None:
+    handler, host, ca = recorder
+    settings = Settings(token_file=_secret(tmp_path / "token", "s3cret\n"), ca_path=ca)
+    handler.answer = (200, {"Content-Length": "7"}, b"")
+    WebdavUploader(settings).stat(f"https://{host}/x")
+    assert handler.asked[-1][2]["Authorization"] == "Bearer s3cret"
+    handler.answer = (307, {"Location": f"https://127.0.0.1:{host.rpartition(':')[2]}/elsewhere"}, b"")
+    with pytest.raises(TransferError):
+        WebdavUploader(settings).stat(f"https://{host}/x")
+    led = [headers for _verb, path, headers, _body in handler.asked if path == "/elsewhere"]
+    assert led
+    assert not any("Authorization" in headers for headers in led)
+    with pytest.raises(TransferError) as caught:
+        WebdavUploader(settings).stat(f"http://{host}/x")
+    assert caught.value.code == "login_refused"
+
+
+def test_the_appdb_gets_the_message_as_vmcaster_sent_it(
+    tmp_path: Path, recorder: tuple[type[_Recorder], str, str]
+) -> None:
+    """Against a stand-in written from what vmcaster sends: the AppDB itself cannot be had."""
+    import base64
+    import xml.etree.ElementTree
+
+    handler, host, ca = recorder
+    handler.answer = (
+        200,
+        {},
+        json.dumps({"egiappdb": {"status": "success", "details": "", "submission_id": 7}}).encode(),
+    )
+    settings = Settings(credentials_file=_secret(tmp_path / "pair", "erin:pa ss:word\n"), ca_path=ca)
+    AppdbUploader(settings).put(CONTENT, f"egiappdb://erin@{host}/vmlist/submit/sso/", size=len(CONTENT), sha512=SHA512)
+    verb, path, headers, body = handler.asked[-1]
+    assert (verb, path) == ("POST", "/vmlist/submit/sso/")
+    assert base64.b64decode(headers["Authorization"].split()[1]) == b"erin:pa ss:word"
+    document = xml.etree.ElementTree.fromstring(urllib.parse.parse_qs(body.decode())["data"][0])
+    assert [each.text for each in document.findall("action")] == ["insert", "enable"]
+    assert (document.findtext("entity"), document.findtext("response")) == ("imagelist", "json")
+    assert document.findtext("user") == "erin"
+    assert base64.b64decode(document.findtext("imagelist") or "") == CONTENT
+    for answer in (b"<html>", b"[]", b'{"egiappdb": {"status": "error", "details": "no such appliance"}}'):
+        handler.answer = (200, {}, answer)
+        with pytest.raises(TransferError) as caught:
+            AppdbUploader(settings).put(
+                b"x", f"egiappdb://e@{host}/v/", size=1, sha512=hashlib.sha512(b"x").hexdigest()
+            )
+        assert caught.value.code == "upload_failed"
