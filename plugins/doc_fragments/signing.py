@@ -85,9 +85,18 @@ options:
     suboptions:
       method:
         description:
-          - How to upload. V(local) writes into a directory of this host, such as one that a web server serves.
+          - How to upload. Whatever the method, a file appears in one step, and is compared afterwards.
+          - V(local) writes into a directory of this host, such as one that a web server serves.
+          - V(sftp) uses OpenSSH with the running user's configuration, agent and known hosts. The place is written
+            V(sftp://user@host:port/full/path), or V(user@host:path) as for C(scp). An upload that was cut is
+            continued by the next run. V(scp) is the same.
+          - V(webdav) sends to an V(https://) address with C(PUT) and C(MOVE), as nginx, dCache and StoRM understand
+            them.
+          - V(s3) sends to V(s3://bucket/key); it needs the Python library C(boto3).
+          - V(egiappdb) submits the list to the EGI AppDB at V(egiappdb://user@host/path), as vmcaster did; it takes no
+            images.
         type: str
-        choices: [local]
+        choices: [local, sftp, scp, webdav, s3, egiappdb]
         default: local
       uri_match:
         description:
@@ -99,4 +108,66 @@ options:
           - What the match is replaced by to give the path to write to. It may refer to groups of the expression.
         type: str
         required: true
+      ssh_key:
+        description:
+          - The private key for V(sftp). When left out, the user's agent and configuration are asked.
+        type: path
+      ssh_known_hosts:
+        description:
+          - The file with the host keys that V(sftp) believes. When left out, it is the user's. A host that is not in it
+            is refused.
+        type: path
+      ssh_config:
+        description:
+          - The configuration file of OpenSSH for V(sftp), in place of the user's.
+        type: path
+      client_certificate:
+        description:
+          - The PEM file of the certificate that V(webdav) or V(egiappdb) shows to the server. A grid proxy is one file
+            for this option alone.
+        type: path
+      client_key:
+        description:
+          - The private key of O(uploads[].client_certificate), where it is not in the same file. It must not be
+            encrypted.
+        type: path
+      token_file:
+        description:
+          - A file whose first line is the bearer token for V(webdav).
+        type: path
+      credentials_file:
+        description:
+          - For V(webdav) and V(egiappdb) a file whose first line is a user and a password with a colon between them;
+            for V(s3) a file in the format of C(~/.aws/credentials).
+          - A file with a secret must be readable by its owner only, and is never sent over a connection without TLS.
+        type: path
+      ca_path:
+        description:
+          - The CAs of the server, a PEM file or a hashed directory. When left out, they are the system's.
+        type: path
+      endpoint:
+        description:
+          - The address of the store for V(s3). When left out, it is Amazon's.
+        type: str
+      region:
+        description:
+          - The region for V(s3).
+        type: str
+      profile:
+        description:
+          - The profile for V(s3) in O(uploads[].credentials_file) or in the user's own configuration.
+        type: str
+      verify:
+        description:
+          - How an uploaded file is compared. V(size) asks the server for its size, V(sha512) reads it back.
+        type: str
+        choices: [size, sha512]
+        default: size
+  vmcaster_config:
+    description:
+      - A configuration file of vmcaster. Its sections are used as upload rules after those of O(uploads), each for the
+        addresses of its server.
+      - For its protocol C(egiappdb), O(certificate) and O(private_key) are shown to the server; the key must then not
+        be encrypted.
+    type: path
 """

@@ -4,13 +4,12 @@
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
 import hashlib
 import http.server
 import json
 import ssl
 import threading
-import time
 import typing as t
 import urllib.parse
 from pathlib import Path
@@ -20,13 +19,12 @@ import pytest
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import TransferError
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.transfer.checksum import Digest
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.transfer.upload.appdb import AppdbUploader
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.transfer.upload.base import Settings, Uploader
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.transfer.upload.local import LocalUploader
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.transfer.upload.s3 import S3Uploader
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.transfer.upload.base import Settings
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.transfer.upload.sftp import SftpUploader
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.transfer.upload.webdav import WebdavUploader
 
-from . import dav, nginx, sshd
+from . import farends, sshd
+from .farends import FarEnd
 
 pytestmark = pytest.mark.needs("/usr/sbin/sshd", "sftp", "nginx")
 
@@ -34,98 +32,13 @@ CONTENT = bytes(range(256)) * 1200
 SHA512 = hashlib.sha512(CONTENT).hexdigest()
 
 
-class FarEnd(t.NamedTuple):
-    """A back-end, the beginning of its targets, and the files there: name -> octets."""
-
-    uploader: Uploader
-    base: str
-    files: t.Callable[[], dict[str, bytes]]
-
-
 def put(far: FarEnd, name: str, payload: bytes | Path = CONTENT, *, content: bytes = CONTENT) -> None:
     far.uploader.put(payload, far.base + name, size=len(content), sha512=hashlib.sha512(content).hexdigest())
 
 
-def _tree(root: Path) -> t.Callable[[], dict[str, bytes]]:
-    return lambda: {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
-
-
-@contextlib.contextmanager
-def _local(tmp_path: Path, verify: str) -> t.Iterator[FarEnd]:
-    yield FarEnd(LocalUploader(create_directories=True), f"{tmp_path}/far/", _tree(tmp_path / "far"))
-
-
-@contextlib.contextmanager
-def _sftp(tmp_path: Path, verify: str) -> t.Iterator[FarEnd]:
-    with sshd.serve(tmp_path) as server:
-        settings = Settings(ssh_key=str(server.key), ssh_known_hosts=str(server.known_hosts), verify=verify)
-        yield FarEnd(SftpUploader(settings), f"{server.target}/", _tree(server.root))
-
-
-@contextlib.contextmanager
-def _webdav(tmp_path: Path, verify: str, pki: t.Any, location: str = "dav") -> t.Iterator[FarEnd]:
-    roots = b"".join(path.read_bytes() for path in sorted(Path(pki.certificates).glob("*.0")))
-    (tmp_path / "clients.pem").write_bytes(roots)
-    locations = dav.LOCATIONS.format(certificates=tmp_path / "clients.pem")
-    with nginx.serve(tmp_path, pki.tls, locations=locations) as server:
-        (server.root / location).mkdir()
-        settings = Settings(
-            client_certificate=str(pki.endorser.certificate_path),
-            client_key=str(pki.endorser.key_path),
-            ca_path=str(pki.tls / "ca.pem"),
-            verify=verify,
-        )
-        yield FarEnd(WebdavUploader(settings), f"{server.uri}/{location}/", _tree(server.root / location))
-
-
-@contextlib.contextmanager
-def _s3(tmp_path: Path, verify: str) -> t.Iterator[FarEnd]:
-    import boto3
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        credentials = tmp_path / "credentials"
-        credentials.write_text("[site]\naws_access_key_id = key\naws_secret_access_key = secret\n")
-        credentials.chmod(0o600)
-        bucket = f"images-{time.time_ns()}"
-        client = boto3.client(
-            "s3",
-            endpoint_url=f"http://{host}:{port}",
-            region_name="us-east-1",
-            aws_access_key_id="key",
-            aws_secret_access_key="secret",
-        )
-        client.create_bucket(Bucket=bucket)
-        settings = Settings(
-            endpoint=f"http://{host}:{port}",
-            region="us-east-1",
-            profile="site",
-            credentials_file=str(credentials),
-            verify=verify,
-        )
-
-        def files() -> dict[str, bytes]:
-            listed = client.list_objects_v2(Bucket=bucket).get("Contents", ())
-            return {each["Key"]: client.get_object(Bucket=bucket, Key=each["Key"])["Body"].read() for each in listed}
-
-        yield FarEnd(S3Uploader(settings), f"s3://{bucket}/", files)
-    finally:
-        server.stop()
-
-
-@pytest.fixture(params=["local", "sftp", "webdav", "plain put", "s3"])
+@pytest.fixture(params=farends.KINDS)
 def far(request: pytest.FixtureRequest, tmp_path: Path, pki: t.Any) -> t.Iterator[FarEnd]:
-    kinds: dict[str, t.Callable[[], contextlib.AbstractContextManager[FarEnd]]] = {
-        "local": lambda: _local(tmp_path, "sha512"),
-        "sftp": lambda: _sftp(tmp_path, "sha512"),
-        "webdav": lambda: _webdav(tmp_path, "sha512", pki),
-        "plain put": lambda: _webdav(tmp_path, "sha512", pki, "plain"),
-        "s3": lambda: _s3(tmp_path, "sha512"),
-    }
-    with kinds[request.param]() as end:
+    with farends.KINDS[request.param](tmp_path, pki) as end:
         yield end
 
 
@@ -170,7 +83,7 @@ def test_a_file_that_others_may_fetch(tmp_path: Path) -> None:
     source = tmp_path / "image"
     source.write_bytes(CONTENT)
     source.chmod(0o600)
-    with _sftp(tmp_path, "size") as far:
+    with farends.sftp(tmp_path) as far:
         put(far, "odd name[1]*.raw", source)
         found = next((tmp_path / "far").iterdir())
         assert found.name == "odd name[1]*.raw"
@@ -178,7 +91,7 @@ def test_a_file_that_others_may_fetch(tmp_path: Path) -> None:
 
 
 def test_sftp_continues_what_a_cut_has_left(tmp_path: Path) -> None:
-    with _sftp(tmp_path, "size") as far:
+    with farends.sftp(tmp_path) as far:
         part = tmp_path / "far" / f".image.{SHA512[:16]}.part"
         (tmp_path / "image").write_bytes(CONTENT)
         for left in (CONTENT[:100_000], CONTENT, CONTENT + b"longer"):
@@ -188,7 +101,7 @@ def test_sftp_continues_what_a_cut_has_left(tmp_path: Path) -> None:
 
 
 def test_sftp_does_not_publish_a_part_that_was_damaged(tmp_path: Path) -> None:
-    with _sftp(tmp_path, "size") as far:
+    with farends.sftp(tmp_path) as far:
         (tmp_path / "far" / f".image.{SHA512[:16]}.part").write_bytes(bytes(100_000))
         (tmp_path / "image").write_bytes(CONTENT)
         with pytest.raises(TransferError) as caught:
@@ -237,13 +150,13 @@ def test_sftp_refuses_a_target_that_would_be_something_else(target: str) -> None
 
 
 def test_webdav_says_why_it_is_not_let_in(tmp_path: Path, pki: t.Any) -> None:
-    with _webdav(tmp_path, "size", pki) as far:
+    with farends.webdav(tmp_path, pki) as far:
         ca = str(pki.tls / "ca.pem")
         with pytest.raises(TransferError) as caught:
-            put(far._replace(uploader=WebdavUploader(Settings(ca_path=ca))), "x")
+            put(dataclasses.replace(far, settings=Settings(ca_path=ca)), "x")
         assert caught.value.code == "login_refused"
         with pytest.raises(TransferError) as caught:
-            put(far._replace(uploader=WebdavUploader(Settings())), "x")
+            put(dataclasses.replace(far, settings=Settings()), "x")
         assert caught.value.code == "tls_failed"
         pki.endorser.key_path.chmod(0o644)
         with pytest.raises(TransferError) as caught:

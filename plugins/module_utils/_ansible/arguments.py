@@ -45,11 +45,28 @@ SIGNING: t.Final[ArgumentSpec] = {
         "elements": "dict",
         "default": [],
         "options": {
-            "method": {"type": "str", "choices": ["local"], "default": "local"},
+            "method": {
+                "type": "str",
+                "choices": ["local", "sftp", "scp", "webdav", "s3", "egiappdb"],
+                "default": "local",
+            },
             "uri_match": {"type": "str", "required": True},
             "uri_replace": {"type": "str", "required": True},
+            "ssh_key": {"type": "path", "no_log": False},
+            "ssh_known_hosts": {"type": "path"},
+            "ssh_config": {"type": "path"},
+            "client_certificate": {"type": "path"},
+            "client_key": {"type": "path", "no_log": False},
+            "token_file": {"type": "path", "no_log": False},
+            "credentials_file": {"type": "path"},
+            "ca_path": {"type": "path"},
+            "endpoint": {"type": "str"},
+            "region": {"type": "str"},
+            "profile": {"type": "str"},
+            "verify": {"type": "str", "choices": ["size", "sha512"], "default": "size"},
         },
     },
+    "vmcaster_config": {"type": "path"},
 }
 
 #: who may sign a list: pairs of names, each pair in the slash form

@@ -80,7 +80,7 @@ REMEDIES: t.Final[t.Mapping[str, str]] = {
     "upload_failed": "Check the upload's destination and try again; what was published before is unchanged.",
     "host_key_unknown": "Connect once by hand and compare the host key's fingerprint, or name a file of known hosts "
     "(ssh_known_hosts).",
-    "login_refused": "Give the key, certificate, token or password that the server accepts, and check its rights there.",
+    "login_refused": "Give the key, certificate, token or password that the server accepts, and check what it may do.",
     "upload_method_gone": "Use sftp, webdav, s3, local or egiappdb instead.",
     "program_missing": "Install the named program on this host.",
     "no_upload_rule": "Add an upload rule whose uri_match is a prefix of this address.",

@@ -15,9 +15,9 @@ from ..imagelist.check import content_digest
 from ..imagelist.reader import read_list
 from .compose import Base, Signer
 from .history import Record
+from .places import Place
 from .signing import load_anchors, verify
 from .spec import PublishSpec, invalid
-from .uploads import Place
 
 
 @dataclass(frozen=True)

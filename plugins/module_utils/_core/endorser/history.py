@@ -6,6 +6,7 @@
     ``messages/<sequence>-<version>.smime``  the messages
     ``record.json``                          what is known of each: see `Entry`
     ``files.json``                           digests of image files (`files.FileBook`), derived
+    ``places.json``                          what was put where (`places.Places`), derived
     ``lock``                                 held by the one writer
 
 A message is recorded as *pending* before its upload begins and as *published* when it is complete: after a crash in
@@ -107,6 +108,7 @@ class History:
     def __init__(self, history_dir: Path, identifier: str) -> None:
         self.directory = history_dir / identifier
         self.files = self.directory / "files.json"
+        self.places = self.directory / "places.json"
         self._record = self.directory / "record.json"
 
     @contextlib.contextmanager

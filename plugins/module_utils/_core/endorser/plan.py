@@ -18,11 +18,11 @@ from ..times import from_text, to_text
 from ..trust.smime import read_message
 from .adopt import Adoption, judge_found
 from .compose import Base, Decision, Signer, compose, decide, known_images
-from .files import FileBook
 from .history import PENDING, PUBLISHED, Entry, History, Record
+from .places import Place, Places, find_place
 from .signing import Credentials, describe_signer, is_mended_by_signing, sign
 from .spec import PublishSpec
-from .uploads import Place, Upload, find_place, plan_images, plan_message, read_message_at
+from .uploads import Upload, plan_images, plan_message
 
 
 @dataclass(frozen=True)
@@ -70,13 +70,13 @@ class _Published:
     warning: t.Optional[str]
 
 
-def make_plan(spec: PublishSpec, credentials: Credentials, history: History, book: FileBook, now: datetime) -> Plan:
+def make_plan(spec: PublishSpec, credentials: Credentials, history: History, places: Places, now: datetime) -> Plan:
     """Compare, compose, and where there is a reason sign and verify, in memory. Raises VmimagesError."""
     signer = describe_signer(credentials.certificate)
-    published = _published(spec, history, signer, now)
+    published = _published(spec, history, places, signer, now)
     base, record = published.base, published.record
     paths = {image.identifier: image.path for image in spec.images if image.path is not None}
-    digests = book.digests(paths.values())
+    digests = places.files.digests(paths.values())
     composed = compose(spec, base, signer, {name: digests[path] for name, path in paths.items()}, record.images)
     decision = decide(spec, base, composed, signer, now)
     if decision is None and _is_outlived(published, history, spec, credentials, now):
@@ -99,7 +99,7 @@ def make_plan(spec: PublishSpec, credentials: Credentials, history: History, boo
     entry, raw = record.current, decision.raw if decision is not None else _raw(base)
     if entry is None:
         raise PublishError("internal_error", "Nothing is published, and nothing was to be signed.")
-    images, listing = _uploads(published, spec, raw, sources, signed, entry, history, book)
+    images, listing = _uploads(published, spec, raw, sources, signed, entry, history, places)
     return Plan(
         base=base,
         raw=raw,
@@ -117,13 +117,13 @@ def make_plan(spec: PublishSpec, credentials: Credentials, history: History, boo
     )
 
 
-def _published(spec: PublishSpec, history: History, signer: Signer, now: datetime) -> _Published:
+def _published(spec: PublishSpec, history: History, places: Places, signer: Signer, now: datetime) -> _Published:
     record = history.read()
     base = _read_base(history, record)
     if not spec.uploads:
         return _Published(None, None, record, base, None, None)
     place = find_place(spec.uri, spec.uploads)
-    found = read_message_at(place)
+    found = places.message(place)
     adoption = Adoption()
     if found is not None:
         adoption = judge_found(found, place, spec=spec, record=record, base=base, signer=signer, now=now)
@@ -206,15 +206,15 @@ def _uploads(
     signed: t.Optional[Kept],
     entry: Entry,
     history: History,
-    book: FileBook,
+    places: Places,
 ) -> tuple[tuple[Upload, ...], tuple[Upload, ...]]:
     if published.place is None:
         return (), ()
     kept = signed or published.adopted
     message = kept.message if kept is not None else history.message(entry)
     describes = {"identifier": spec.identifier, "version": entry.version}
-    images = plan_images((item[IMAGE] for item in raw.get(IMAGES, ())), sources, spec.uploads, published.place, book)
-    return tuple(images), tuple(plan_message(published.place, message, published.found, describes))
+    images = plan_images((item[IMAGE] for item in raw.get(IMAGES, ())), sources, spec.uploads, published.place, places)
+    return tuple(images), tuple(plan_message(published.place, message, published.found, describes, places))
 
 
 def _warnings(

@@ -18,6 +18,7 @@ from ..errors import VmimagesError
 from ..outcome import Outcome
 from .files import FileBook
 from .history import PENDING, History
+from .places import Places
 from .plan import Kept, Plan, make_plan
 from .report import outcome
 from .signing import load_credentials
@@ -41,37 +42,37 @@ def publish(spec: PublishSpec, *, check: bool, now: datetime, images: t.Optional
     now = now.replace(microsecond=0)
     credentials = load_credentials(spec, now)
     history = History(spec.history_dir, spec.identifier)
-    book = FileBook(history.files)
+    places = Places(history.places, FileBook(history.files))
     if check:
         spec = _with_images(spec, images)
-        return outcome(make_plan(spec, credentials, history, book, now), octets_read=book.read)
+        return outcome(make_plan(spec, credentials, history, places, now), octets_read=places.files.read)
     with history.locked():
         try:
             spec = _with_images(spec, images)
-            plan = make_plan(spec, credentials, history, book, now)
-            _carry_out(plan, history, book)
+            plan = make_plan(spec, credentials, history, places, now)
+            _carry_out(plan, history, places)
         finally:
             # What was read is worth keeping even when the publication failed.
             with contextlib.suppress(VmimagesError):
-                book.save()
-    return outcome(plan, octets_read=book.read)
+                places.save()
+    return outcome(plan, octets_read=places.files.read)
 
 
 def _with_images(spec: PublishSpec, images: t.Optional[Images]) -> PublishSpec:
     return spec if images is None else dataclasses.replace(spec, images=images())
 
 
-def _carry_out(plan: Plan, history: History, book: FileBook) -> None:
+def _carry_out(plan: Plan, history: History, places: Places) -> None:
     if plan.adopted is not None:
         _keep(plan.adopted, history)
     try:
         if plan.signed is not None:
             _keep(plan.signed, history)
-        carry_out(plan.images, book)
+        carry_out(plan.images, places)
     except Exception:
         _withdraw(plan, history)
         raise
-    carry_out(plan.listing, book)
+    carry_out(plan.listing, places)
     if plan.entry.state == PENDING:
         history.write(plan.record.with_published(plan.entry.sequence))
 

@@ -7,6 +7,7 @@ A wrong option is refused as ``publish_invalid`` with its path, as in ``images[3
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import typing as t
 from dataclasses import dataclass, field
@@ -19,9 +20,11 @@ from ..imagelist.fields import read_time, read_uuid
 from ..imagelist.model import CHECKSUM, ENDORSER, IMAGES
 from ..imagelist.versions import is_version
 from ..times import to_text
+from ..transfer.upload.base import Settings
 from ..transfer.upload.rules import UploadRule
 from ..trust.anchors import DEFAULT_ANCHORS
 from .metadata import read_metadata
+from .vmcaster import read_configuration
 
 Options = t.Mapping[str, t.Any]
 
@@ -204,10 +207,22 @@ def _uploads(options: Options) -> tuple[UploadRule, ...]:
         option = f"uploads[{index}]"
         match, replacement = _required(item, "uri_match", option), _required(item, "uri_replace", option)
         try:
-            rules.append(UploadRule(match, replacement, _text(item, "method", option) or "local"))
+            rules.append(
+                UploadRule(match, replacement, _text(item, "method", option) or "local", _settings(item, option))
+            )
         except ValueError as exc:
             raise invalid(option, str(exc).rstrip(".")) from None
+    configuration = _optional_path(options, "vmcaster_config")
+    if configuration is not None:
+        # vmcaster showed the endorser's own certificate to the AppDB.
+        own = Settings(client_certificate=_text(options, "certificate"), client_key=_text(options, "private_key"))
+        rules.extend(read_configuration(configuration, own))
     return tuple(rules)
+
+
+def _settings(options: Options, option: str) -> Settings:
+    given = {each.name: _text(options, each.name, option) for each in dataclasses.fields(Settings)}
+    return Settings(**{name: text for name, text in given.items() if text is not None})
 
 
 def _texts(options: Options, table: t.Mapping[str, str], option: str) -> dict[str, str]:

@@ -54,13 +54,15 @@ class Settings:
 
 
 class Uploader(t.Protocol):
-    """A back-end. A target is where the file is to appear, in the back-end's own terms (for ``local``: a path).
+    """A back-end. A target is where the file is to appear, in the back-end's own terms (for ``local``: a path)."""
 
-    `readable`: what was put can be read back. `takes_images`: it is more than a place for lists.
-    """
+    @property
+    def readable(self) -> bool:
+        """Whether what was put can be read back."""
 
-    readable: bool
-    takes_images: bool
+    @property
+    def takes_images(self) -> bool:
+        """Whether it is more than a place for lists."""
 
     def put(self, payload: Payload, target: str, *, size: int, sha512: str) -> None:
         """Make `target` exactly the payload, in one step: a reader gets the old file or the new one, never a part.

@@ -10,7 +10,7 @@ import urllib.parse
 from dataclasses import dataclass, field
 
 from ...errors import TransferError
-from ..policy import shown
+from ..policy import host_of, shown
 from .appdb import AppdbUploader
 from .base import Settings, Uploader
 from .local import LocalUploader
@@ -27,13 +27,15 @@ class UploadRule:
     """Files whose address begins with what `uri_match` (a regular expression) matches go by `method`.
 
     The target is `uri_replace` (which may hold group references such as ``\\1``) followed by the rest of the
-    address. Raises `ValueError`, with a sentence, if a field is wrong.
+    address. With `server`, the rule speaks only for addresses of that host. Raises `ValueError`, with a sentence, if a
+    field is wrong.
     """
 
     uri_match: str
     uri_replace: str
     method: str = "local"
     settings: Settings = field(default_factory=Settings)
+    server: t.Optional[str] = None
     pattern: re.Pattern[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -55,7 +57,7 @@ def target_for(uri: str, rules: t.Sequence[UploadRule]) -> tuple[UploadRule, str
     could not be fetched from there.
     """
     for rule in rules:
-        match = rule.pattern.match(uri)
+        match = rule.pattern.match(uri) if rule.server in (None, host_of(uri)) else None
         if match is not None:
             return rule, _target(uri, match.expand(rule.uri_replace), uri[match.end() :], rule.method)
     raise TransferError("no_upload_rule", f"No upload rule matches the address {shown(uri)}", uri=shown(uri))
