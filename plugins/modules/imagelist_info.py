@@ -23,6 +23,7 @@ extends_documentation_fragment:
   - hepix.vmimages.attributes.actiongroup
   - hepix.vmimages.dependencies
   - hepix.vmimages.dependencies.transfer
+  - hepix.vmimages.access
   - hepix.vmimages.trust
 options:
   src:
@@ -68,16 +69,6 @@ options:
           - The name of the certification authority that issued the signer's certificate.
         type: str
         required: true
-  ca_path:
-    description:
-      - A PEM file or a directory with the certification authorities of the web server, for O(uri). When left out, those
-        that the C(requests) library trusts.
-    type: path
-  allow_private:
-    description:
-      - Whether a redirect may lead to a private, loopback or link-local address. The host in O(uri) is always allowed.
-    type: bool
-    default: false
 seealso:
   - module: hepix.vmimages.imagelist_subscribe
   - module: hepix.vmimages.imagelist_publish
@@ -407,7 +398,12 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.arguments import ENDORSERS, TRUST, timestamp
+from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.arguments import (
+    ACCESS,
+    ENDORSERS,
+    TRUST,
+    timestamp,
+)
 from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.dependencies import CRYPTOGRAPHY, REQUESTS
 from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.running import fail, run
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import VmimagesError
@@ -426,8 +422,7 @@ ARGUMENTS = {
     "as_of": {"type": "str"},
     "identifier": {"type": "str"},
     "endorsers": ENDORSERS,
-    "ca_path": {"type": "path"},
-    "allow_private": {"type": "bool", "default": False},
+    **ACCESS,
     **TRUST,
 }
 

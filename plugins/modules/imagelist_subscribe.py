@@ -23,6 +23,7 @@ extends_documentation_fragment:
   - hepix.vmimages.attributes.actiongroup
   - hepix.vmimages.dependencies
   - hepix.vmimages.dependencies.transfer
+  - hepix.vmimages.access
   - hepix.vmimages.catalogue
   - hepix.vmimages.trust
 attributes:
@@ -114,16 +115,25 @@ options:
     description:
       - How long the list may go without a successful refresh before a warning is raised, and gates refuse the snapshot.
     type: str
-  ca_path:
+  mirrors:
     description:
-      - A PEM file or a directory with the certification authorities of the web server. When left out, those that the
-        C(requests) library trusts.
-    type: path
-  allow_private:
-    description:
-      - Whether addresses from the list or from a redirect may be private, loopback or link-local ones.
-    type: bool
-    default: false
+      - Other places where images are, tried in this order before the address that the list states. Whichever serves an
+        image, its octets must be the endorsed ones.
+      - An image that begins in one place may go on in another one when the first does not answer any more.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      match:
+        description:
+          - The beginning of the addresses for which there is a mirror, up to a slash.
+        type: str
+        required: true
+      replace:
+        description:
+          - What stands there instead for the mirror (C(https), C(http) or C(file)), up to a slash.
+        type: str
+        required: true
   move:
     description:
       - Whether a list that is subscribed at another address moves to O(uri). Otherwise that is a failure, since a
@@ -208,6 +218,22 @@ EXAMPLES = r"""
     endorsers:
       - name: erin
 
+- name: Fetch images from the site's mirror if it has them, else by the site's proxy from a server that wants a token
+  hepix.vmimages.imagelist_subscribe:
+    uri: https://lists.example.org/worker-nodes.list
+    endorsers:
+      - dn: /DC=org/DC=example-grid/CN=Erin Endorser
+        ca: /DC=org/DC=example-grid/CN=Example Grid Classic CA
+    ca_path: /etc/grid-security/certificates
+    mirrors:
+      - match: https://dcache.example.org:2880/images/
+        replace: https://mirror.site.example/images/
+    credentials:
+      - host: dcache.example.org:2880
+        token_file: /etc/hepix-vmimages/dcache.token
+    proxy: http://squid.site.example:3128
+    no_proxy: [site.example]
+
 - name: Go back to a content that the endorser confirms, after a version that nothing can follow
   hepix.vmimages.imagelist_subscribe:
     uri: https://images.example.org/worker-nodes.list
@@ -284,6 +310,37 @@ subscription:
       description: Whether private addresses are allowed.
       type: bool
       sample: false
+    access:
+      description: How servers are reached; of secrets the paths of their files.
+      type: dict
+      contains:
+        mirrors:
+          description: Where images are as well.
+          type: list
+          elements: dict
+          sample:
+            - match: https://images.example.org/
+              replace: https://mirror.example.net/images/
+        credentials:
+          description: Who we are to which server.
+          type: list
+          elements: dict
+          sample:
+            - host: dcache.example.org:2880
+              token_file: /etc/hepix-vmimages/dcache.token
+        proxy:
+          description: The HTTP proxy, V(null) for none.
+          type: str
+          sample: http://squid.example.org:3128
+        proxy_password_file:
+          description: The file with the user and the password for the proxy.
+          type: str
+          sample: null
+        no_proxy:
+          description: The hosts and domains that are asked directly.
+          type: list
+          elements: str
+          sample: []
 list:
   description: What the refresh found, V(null) where the list was not fetched.
   type: dict
@@ -410,6 +467,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.arguments import (
+    ACCESS,
     CATALOGUE,
     SIGNERS,
     TRUST,
@@ -433,8 +491,12 @@ ARGUMENTS = {
     "tag_key": {"type": "str", "default": "dc:title", "no_log": False},
     "max_list_age": {"type": "str"},
     "max_unrefreshed": {"type": "str"},
-    "ca_path": {"type": "path"},
-    "allow_private": {"type": "bool", "default": False},
+    "mirrors": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {"match": {"type": "str", "required": True}, "replace": {"type": "str", "required": True}},
+    },
     "move": {"type": "bool", "default": False},
     "rebaseline": {
         "type": "dict",
@@ -448,6 +510,7 @@ ARGUMENTS = {
     "max_age": {"type": "str", "default": "1h"},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     **CATALOGUE,
+    **ACCESS,
     **TRUST,
 }
 

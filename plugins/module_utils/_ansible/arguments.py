@@ -21,6 +21,28 @@ TRUST: t.Final[ArgumentSpec] = {
     "allow_host": {"type": "bool", "default": False},
 }
 
+#: doc fragment hepix.vmimages.access: secrets are files, named by their paths
+ACCESS: t.Final[ArgumentSpec] = {
+    "ca_path": {"type": "path"},
+    "allow_private": {"type": "bool", "default": False},
+    "credentials": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "no_log": False,
+        "options": {
+            "host": {"type": "str", "required": True},
+            "token_file": {"type": "path", "no_log": False},
+            "password_file": {"type": "path", "no_log": False},
+            "certificate": {"type": "path"},
+            "private_key": {"type": "path", "no_log": False},
+        },
+    },
+    "proxy": {"type": "str"},
+    "proxy_password_file": {"type": "path", "no_log": False},
+    "no_proxy": {"type": "list", "elements": "str", "default": []},
+}
+
 #: doc fragment hepix.vmimages.catalogue
 CATALOGUE: t.Final[ArgumentSpec] = {
     "state_dir": {"type": "path", "default": "/var/lib/hepix-vmimages"},

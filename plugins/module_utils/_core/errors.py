@@ -68,6 +68,8 @@ REMEDIES: t.Final[t.Mapping[str, str]] = {
     "tls_failed": "Install the server's CA (option ca_path) or ask for a correct server certificate.",
     "http_status": "Check the address with the server's administrator and try again.",
     "access_denied": "Give the credentials that this server asks for, or ask its administrator for access.",
+    "secret_permissions": "Make the file readable by its owner only (chmod 0600).",
+    "secret_unreadable": "Check the path of the file, that the running user may read it, and what it holds.",
     "encoding_refused": "Ask the server's administrator to serve the file as it is, without Content-Encoding.",
     "redirect_refused": "Use the final address in the subscription, or ask the server's administrator.",
     "not_found": "Check the address or the path.",

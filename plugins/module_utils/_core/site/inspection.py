@@ -17,6 +17,7 @@ from ..times import to_text
 from ..trust import anchors
 from ..trust.smime import MAX_MESSAGE, read_message
 from ..trust.steps import Explanation
+from .access import Access
 from .judgement.path_status import verify
 from .subscription import TrustOptions
 
@@ -39,6 +40,7 @@ class InspectionSpec:
     endorsers: tuple[tuple[str, str], ...] | None = None
     ca_path: str | None = None
     allow_private: bool = False
+    access: Access = field(default_factory=Access)
     trust: TrustOptions = field(default_factory=TrustOptions)
 
     @classmethod
@@ -58,6 +60,7 @@ class InspectionSpec:
             endorsers=None if endorsers is None else tuple((item["dn"], item["ca"]) for item in endorsers),
             ca_path=options.get("ca_path"),
             allow_private=bool(options.get("allow_private")),
+            access=Access.from_options(options, _invalid),
             trust=TrustOptions.from_options(options),
         )
 
@@ -140,7 +143,11 @@ def _fetch(spec: InspectionSpec) -> bytes:
         trusted_hosts=frozenset({host} if host else ()),
         ca_path=spec.ca_path,
     )
-    return fetch_message(uri, cap=MAX_MESSAGE, policy=policy, validators=None).octets
+    return fetch_message(uri, cap=MAX_MESSAGE, policy=spec.access.apply(policy), validators=None).octets
+
+
+def _invalid(option: str, text: str) -> SiteError:
+    return SiteError("option_invalid", f"{option}: {text}.", option=option)
 
 
 def _check_identifier(found: ImageList, identifier: str | None) -> None:

@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import re
 import typing as t
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime, timedelta
 
 from ..durations import parse_duration
 from ..errors import SiteError, TransferError
 from ..transfer.policy import Policy, check_uri, host_of
 from ..trust.anchors import DEFAULT_ANCHORS
+from .access import Access
 from .endorsers.endorser import Pair, as_dicts, read_pair
 from .matching import Match, MatchError, Subject, parse
 
@@ -73,6 +74,7 @@ class Subscription:
     ca_path: str | None = None
     allow_private: bool = False
     named: tuple[Named, ...] = ()
+    access: Access = field(default_factory=Access)
 
     @classmethod
     def from_options(cls, options: t.Mapping[str, t.Any]) -> Subscription:
@@ -104,6 +106,7 @@ class Subscription:
             max_unrefreshed=_seconds("max_unrefreshed", options.get("max_unrefreshed")),
             ca_path=options.get("ca_path"),
             allow_private=bool(options.get("allow_private")),
+            access=Access.from_options(options.get("access") or options, _invalid),
         )
 
     def as_dict(self) -> dict[str, t.Any]:
@@ -111,6 +114,7 @@ class Subscription:
         told = {
             **asdict(replace(self, select=())),
             "endorsers": [*as_dicts(self.endorsers), *(item.as_dict() for item in self.named)],
+            "access": self.access.as_dict(),
             "select": [item.as_dict() if isinstance(item, Match) else item for item in self.select],
         }
         del told["named"]
@@ -140,12 +144,13 @@ class Subscription:
     def policy(self, *, content: bool) -> Policy:
         """What may be contacted: for the subscription's own address, or (`content`) for addresses inside the list."""
         host = host_of(self.uri)
-        return Policy(
+        policy = Policy(
             allow_private=self.allow_private,
             allow_file=not content,
             trusted_hosts=frozenset({host} if host else ()),
             ca_path=self.ca_path,
         )
+        return self.access.apply(policy)
 
 
 def _endorsers(items: t.Sequence[t.Mapping[str, t.Any]]) -> tuple[tuple[Pair, ...], tuple[Named, ...]]:

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from ..errors import TransferError
 from .addresses import restriction
 
+if t.TYPE_CHECKING:
+    from .access.credentials import Credentials
+
 
 @dataclass(frozen=True)
 class Policy:
@@ -20,7 +23,10 @@ class Policy:
     allow_private: connect to private, loopback, link-local, ... addresses of any host.
     allow_file: accept ``file:`` addresses. Only for addresses that the administrator named, never for list content.
     trusted_hosts: host names (see `host_of`) that may have any address: those the administrator subscribed to.
+    file_roots: directories, each with a slash at its end, below which ``file:`` addresses are accepted all the same.
     ca_path: PEM file or hashed directory of the CAs for https; None means the system's.
+    credentials: for the servers that they name. proxy: its address, or "environment" for those that the environment
+    names; proxy_password_file: who we are to it; no_proxy: hosts and domains that are asked directly.
     connect_timeout: for each connection, TLS handshake included. read_timeout: longest silence.
     message_timeout: for a whole message, and for everything before the body of a file.
     total_timeout: for a whole file, all attempts included. minimum_rate: of a body, measured over each rate_window.
@@ -31,7 +37,12 @@ class Policy:
     allow_private: bool = False
     allow_file: bool = False
     trusted_hosts: frozenset[str] = frozenset()
+    file_roots: tuple[str, ...] = ()
     ca_path: t.Optional[str] = None
+    credentials: tuple[Credentials, ...] = ()
+    proxy: t.Optional[str] = None
+    proxy_password_file: t.Optional[str] = None
+    no_proxy: tuple[str, ...] = ()
     connect_timeout: float = 10.0
     read_timeout: float = 30.0
     message_timeout: float = 120.0
@@ -47,6 +58,13 @@ class Policy:
         """Return this policy with the hosts of `uris` trusted as well; an address without a host adds none."""
         hosts = {host for host in map(host_of, uris) if host}
         return dataclasses.replace(self, trusted_hosts=self.trusted_hosts | hosts)
+
+    def allows_file(self, uri: str) -> bool:
+        """Whether `uri`, if it is a ``file:`` address, may be read."""
+        if self.allow_file:
+            return True
+        path = urllib.parse.unquote(uri[len("file://") :]) if uri.startswith("file:///") else ""
+        return ".." not in path.split("/") and any(path.startswith(root) for root in self.file_roots)
 
     def check_address(self, host: str, address: str) -> None:
         """Refuse (``address_refused``) to connect to `host` at the numeric `address` unless this policy allows it."""

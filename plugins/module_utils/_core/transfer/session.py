@@ -3,8 +3,7 @@
 """HTTP requests under a policy: connections, TLS, proxies, redirects.
 
 urllib3 is used directly, below requests: requests reads a redirect's body whole before it can be stopped, adds its own
-CA bundle to the one that was asked for, and takes credentials from ``~/.netrc``. Proxies follow requests' rules:
-``http_proxy``, ``https_proxy``, ``all_proxy`` and ``no_proxy`` of the environment. The proxy's own address is the
+CA bundle to the one that was asked for, and takes credentials from ``~/.netrc``. A proxy's own address is the
 administrator's choice and not checked; the target's is, as far as this machine can resolve it, before the
 proxy is asked, but what the proxy connects to in the end is for the proxy to restrict.
 """
@@ -13,16 +12,17 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import os
 import socket
 import ssl
 import threading
 import typing as t
 import urllib.parse
-from pathlib import Path
 
 from ..errors import TransferError
-from .connections import library_missing, pool_classes, resolve
+from .access.credentials import Credentials, credentials_for
+from .access.proxies import Proxy, proxy_for
+from .access.tls import tls_context
+from .connections import pool_classes, resolve
 from .policy import Policy, check_uri, normal_host, shown
 from .watchdog import Watchdog
 
@@ -44,8 +44,7 @@ class Session:
         self.policy = policy
         self._lock = threading.Lock()
         self._local = threading.local()
-        self._managers: dict[str, PoolManager] = {}
-        self._context: t.Optional[ssl.SSLContext] = None
+        self._managers: dict[tuple[t.Any, ...], PoolManager] = {}
 
     def __enter__(self) -> Session:
         return self
@@ -81,10 +80,14 @@ class Session:
 
     def _request(self, uri: str, headers: t.Mapping[str, str], watchdog: Watchdog) -> BaseHTTPResponse:
         scheme = check_uri(uri)
-        proxy = _environment_proxy(uri)
+        proxy = proxy_for(uri, self.policy)
         if proxy is not None:
             self._check_target(uri)
-        manager = self._manager(proxy, tls=scheme == "https")
+        # Looked up for each hop of a redirect: what is for one server goes to no other.
+        credentials = credentials_for(uri, self.policy.credentials)
+        authorization = credentials.headers() if credentials is not None else {}
+        always = {"User-Agent": self.policy.user_agent, "Accept-Encoding": "identity"}
+        manager = self._manager(proxy, credentials, tls=scheme == "https")
         self._local.watchdog = watchdog
         from urllib3 import Timeout
 
@@ -92,7 +95,7 @@ class Session:
             return manager.request(
                 "GET",
                 uri.partition("#")[0],
-                headers={"User-Agent": self.policy.user_agent, "Accept-Encoding": "identity", **headers},
+                headers={**always, **headers, **authorization},
                 timeout=Timeout(connect=self.policy.connect_timeout, read=self.policy.read_timeout),
                 redirect=False,
                 retries=False,
@@ -100,16 +103,17 @@ class Session:
                 decode_content=False,
             )
 
-    def _manager(self, proxy: t.Optional[str], *, tls: bool) -> PoolManager:
+    def _manager(self, proxy: t.Optional[Proxy], credentials: t.Optional[Credentials], *, tls: bool) -> PoolManager:
+        """The connections for requests of this kind: one that has shown a certificate serves no other request."""
+        certificate = (credentials.certificate, credentials.private_key) if credentials is not None else (None, None)
+        key = (tls, proxy, *certificate)
         with self._lock:
-            if tls and self._context is None:
-                self._context = tls_context(self.policy.ca_path)
-            key = f"{tls}{proxy or ''}"
             if key not in self._managers:
-                self._managers[key] = self._new_manager(proxy, self._context if tls else None)
+                context = tls_context(self.policy.ca_path, credentials) if tls else None
+                self._managers[key] = self._new_manager(proxy, context)
             return self._managers[key]
 
-    def _new_manager(self, proxy: t.Optional[str], context: t.Optional[ssl.SSLContext]) -> PoolManager:
+    def _new_manager(self, proxy: t.Optional[Proxy], context: t.Optional[ssl.SSLContext]) -> PoolManager:
         check = self.policy.check_address if proxy is None else _any_address
         classes = pool_classes(check, self._watchdog)
         from urllib3 import PoolManager, ProxyManager, make_headers
@@ -118,9 +122,10 @@ class Session:
         if proxy is None:
             manager = PoolManager(num_pools=64, maxsize=_KEPT, ssl_context=context)
         else:
-            address, credentials = _proxy_parts(proxy)
-            headers = make_headers(proxy_basic_auth=credentials) if credentials else None
-            manager = ProxyManager(address, proxy_headers=headers, num_pools=64, maxsize=_KEPT, ssl_context=context)
+            headers = make_headers(proxy_basic_auth=proxy.credentials) if proxy.credentials else None
+            manager = ProxyManager(
+                proxy.address, proxy_headers=headers, num_pools=64, maxsize=_KEPT, ssl_context=context
+            )
         manager.pool_classes_by_scheme = classes
         return manager
 
@@ -138,26 +143,6 @@ class Session:
             return  # behind a proxy the names of the outside often do not resolve: the proxy does it
         for *_kind, address in answers:
             self.policy.check_address(host, address[0])
-
-
-def tls_context(ca_path: t.Optional[str]) -> ssl.SSLContext:
-    """Return a context that trusts the CAs of `ca_path` (PEM file or hashed directory) only, or else the system's.
-
-    Raises `TransferError`: ``not_found``, ``not_readable``, ``tls_failed`` (no certificate in the file).
-    """
-    if ca_path is None:
-        return ssl.create_default_context()
-    path = Path(ca_path)
-    try:
-        if path.is_dir():
-            return ssl.create_default_context(capath=ca_path)
-        return ssl.create_default_context(cafile=ca_path)
-    except ssl.SSLError as error:
-        raise TransferError("tls_failed", f"The file {ca_path} holds no readable CA certificate") from error
-    except FileNotFoundError as error:
-        raise TransferError("not_found", f"There is no file or directory of CAs at {ca_path}") from error
-    except OSError as error:
-        raise TransferError("not_readable", f"The CAs in {ca_path} cannot be read: {error.strerror}") from error
 
 
 @contextlib.contextmanager
@@ -181,6 +166,8 @@ def _http_failure(error: Exception, uri: str) -> TransferError:
     if isinstance(error, LocationValueError):
         return TransferError("uri_unsupported", f"The address {place} is malformed", uri=place)
     if isinstance(error, ProxyError):
+        if " 407 " in f"{error.original_error} ":
+            return TransferError("access_denied", "The proxy asks for another user or password", uri=place, status=407)
         return TransferError("unreachable", f"The proxy did not connect to {host}", uri=place)
     if isinstance(error, (SSLError, ssl.SSLError)) and not _is_cut(error):
         return TransferError("tls_failed", f"The TLS connection to {host} failed: {_tls_reason(error)}", uri=place)
@@ -229,30 +216,3 @@ def _refused(uri: str, where: str) -> TransferError:
 
 def _any_address(_host: str, _address: str) -> None:
     """Check nothing: the address is that of the administrator's own proxy."""
-
-
-def _environment_proxy(uri: str) -> t.Optional[str]:
-    """Return the proxy that the environment names for `uri`, by requests' rules; None for a direct connection."""
-    names = (name.lower() for name, value in os.environ.items() if value)
-    if not any(name.endswith("_proxy") and name != "no_proxy" for name in names):
-        return None
-    try:
-        from requests.utils import get_environ_proxies, select_proxy
-    except ImportError as error:
-        raise library_missing("requests") from error
-    return select_proxy(uri, get_environ_proxies(uri))
-
-
-def _proxy_parts(proxy: str) -> tuple[str, t.Optional[str]]:
-    """Return a proxy's address without credentials, and the credentials as ``user:password``."""
-    try:
-        parts = urllib.parse.urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-        scheme, user, password = parts.scheme, parts.username, parts.password
-    except ValueError:
-        raise TransferError("unreachable", "The environment names a proxy by a malformed address") from None
-    if scheme not in ("http", "https"):
-        raise TransferError("unreachable", f"The environment names a {scheme} proxy, which is not supported")
-    address = f"{scheme}://{parts.netloc.rpartition('@')[2]}"
-    if user is None:
-        return address, None
-    return address, f"{urllib.parse.unquote(user)}:{urllib.parse.unquote(password or '')}"

@@ -192,7 +192,7 @@ def opened(
     Raises `TransferError` for any other answer.
     """
     source: t.Union[_WebSource, _FileSource]
-    if check_uri(uri, allow_file=session.policy.allow_file) == "file":
+    if check_uri(uri, allow_file=session.policy.allows_file(uri)) == "file":
         source = _FileSource(uri, validators, rest)
     else:
         source = _asked(uri, session, watchdog, validators, rest, size)

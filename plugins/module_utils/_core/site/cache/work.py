@@ -130,7 +130,7 @@ class Work:
             self._catalogue.state.downloading,
             step.name,
             session,
-            (),
+            subscription.access.mirrors_of(row["uri"]),
             self._progress,
             self._stopped,
         )

@@ -258,6 +258,9 @@ def test_a_useless_ca_path_is_named(
     assert str(path) in error.detail
 
 
+ENVIRONMENT = Policy(proxy="environment")
+
+
 def test_the_proxy_of_the_environment_is_asked(
     raw: t.Any, read_request: t.Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -269,12 +272,12 @@ def test_the_proxy_of_the_environment_is_asked(
 
     proxy = raw(script)
     monkeypatch.setenv("http_proxy", f"http://squid:pass%20word@127.0.0.1:{proxy.port}")
-    assert fetch("http://images.invalid/list", Policy()) == b"hello"
+    assert fetch("http://images.invalid/list", ENVIRONMENT) == b"hello"
     assert heads[0].startswith(b"GET http://images.invalid/list HTTP/1.1\r\n")
     credentials = base64.b64encode(b"squid:pass word").decode()
     assert f"proxy-authorization: basic {credentials}".lower() in heads[0].decode().lower()
     monkeypatch.setenv("no_proxy", "images.invalid")
-    assert refusal("http://images.invalid/list", Policy()).code == "unreachable"
+    assert refusal("http://images.invalid/list", ENVIRONMENT).code == "unreachable"
     assert proxy.connections == 1
 
 
@@ -292,7 +295,7 @@ def test_https_goes_through_a_tunnel(
             tls.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
 
     monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{raw(script).port}")
-    assert fetch("https://images.invalid/list", tls_policy) == b"hello"
+    assert fetch("https://images.invalid/list", dataclasses.replace(tls_policy, proxy="environment")) == b"hello"
     assert heads[0].startswith(b"CONNECT images.invalid:443 ")
     assert heads[1].startswith(b"GET /list ")
 
@@ -303,6 +306,7 @@ def test_a_proxy_is_not_asked_for_a_private_address(
 ) -> None:
     proxy = raw(lambda connection: None)
     monkeypatch.setenv("all_proxy", f"http://127.0.0.1:{proxy.port}")
+    policy = dataclasses.replace(policy, proxy="environment")
     assert refusal(f"{scheme}://2130706434/x", policy).code == "address_refused"
     assert refusal(f"{scheme}://localhost/x", policy).code == "address_refused"
     assert proxy.connections == 0
@@ -317,14 +321,14 @@ def test_a_proxy_that_fails_is_a_refusal_without_its_password(
         connection.sendall(b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n")
 
     monkeypatch.setenv("all_proxy", f"http://squid:secret@127.0.0.1:{raw(script).port}")
-    error = refusal(f"{scheme}://images.invalid/x", Policy())
+    error = refusal(f"{scheme}://images.invalid/x", ENVIRONMENT)
     assert error.code == ("http_status" if scheme == "http" else "unreachable")
     assert "secret" not in str(error.as_dict())
 
 
 def test_a_socks_proxy_is_refused_rather_than_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("all_proxy", "socks5://user:secret@127.0.0.1:1080")
-    error = refusal("http://images.invalid/x", Policy())
+    error = refusal("http://images.invalid/x", ENVIRONMENT)
     assert error.code == "unreachable"
     assert "socks5" in error.detail
     assert "secret" not in str(error.as_dict())
