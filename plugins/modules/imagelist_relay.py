@@ -324,12 +324,12 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.arguments import CATALOGUE, SIGNING, TRUST
 from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.dependencies import CRYPTOGRAPHY
 from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.running import run
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.endorser.declared.options import check_uri, invalid
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.endorser.publish import (
     ImageSpec,
     PublishSpec,
     publish,
 )
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.endorser.spec import check_uri, invalid
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.outcome import Outcome
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.relay import EXPIRES, Relay, RelayedImage, relay
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.store.catalogue import Catalogue

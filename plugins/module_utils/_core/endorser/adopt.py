@@ -9,15 +9,16 @@ import typing as t
 from dataclasses import dataclass
 from datetime import datetime
 
+from ..endorserlist.kinds import KINDS
 from ..errors import TrustError, VmimagesError
 from ..imagelist import versions
 from ..imagelist.check import content_digest
-from ..imagelist.reader import read_list
 from .compose import Base, Signer
+from .declared.options import invalid
+from .declared.spec import PublishSpec
 from .history import Record
 from .places import Place
 from .signing import load_anchors, verify
-from .spec import PublishSpec, invalid
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def judge_found(
         return Adoption()
     try:
         verified = verify(found, load_anchors(spec), now, spec)
-        content = read_list(verified.content)
+        content = KINDS[spec.kind].read(verified.content)
     except VmimagesError as refusal:
         if base is not None:
             return Adoption(warning=f"{place.target} held a message that does not verify ({refusal.code}).")

@@ -14,30 +14,23 @@ from datetime import datetime
 
 from ..errors import PublishError
 from ..imagelist import versions
-from ..imagelist.difference import PER_SIGNATURE, images_by_identifier, meaning
-from ..imagelist.model import CHECKSUM, ENDORSER, IMAGE, IMAGES, X509, Image, ImageList
+from ..imagelist.difference import PER_SIGNATURE
+from ..imagelist.model import ENDORSER, X509, SignedList
 from ..times import to_text
+from .declared.images import EXPIRES
+from .declared.spec import LIST_TEXTS, PublishSpec
+from .entries.kinds import ENTRIES, meaning
 from .history import KnownImage
-from .spec import EXPIRES, FORMAT, IMAGE_TEXTS, LIST_TEXTS, ImageSpec, PublishSpec, expand_uri, invalid
 
 if t.TYPE_CHECKING:
     from ..transfer.checksum import Digest
-
-_SHA512: t.Final = f"{CHECKSUM}sha512"
-_IMAGE_DEFAULTS: t.Final[t.Mapping[str, str]] = {
-    **dict.fromkeys(IMAGE_TEXTS.values(), ""),
-    "sl:arch": "x86_64",
-    "sl:os": "Linux",
-    "hv:hypervisor": "kvm",
-}
-_LIST_DEFAULTS: t.Final[t.Mapping[str, str]] = dict.fromkeys(LIST_TEXTS.values(), "")
 
 
 @dataclass(frozen=True)
 class Base:
     """The current list (pending or published), its signed content's digest, and when its signer's certificate ends."""
 
-    content: ImageList
+    content: SignedList
     sha512: str
     signer_not_after: datetime
 
@@ -73,15 +66,15 @@ def compose(
 
     Raises PublishError: ``publish_invalid``, ``version_not_raised``.
     """
-    merged = base.content if base is not None and not spec.purge_images else None
+    merged = base.content if base is not None and not spec.purge else None
     raw = {
-        **_LIST_DEFAULTS,
+        **dict.fromkeys(LIST_TEXTS[spec.kind].values(), ""),
         **({} if merged is None else merged.raw),
         **spec.keys,
         "dc:identifier": spec.identifier,
         "hv:uri": spec.uri,
         ENDORSER: _endorser(spec, merged, signer),
-        IMAGES: _images(spec, merged, digests, known),
+        **ENTRIES[spec.kind].compose(spec, merged, digests, known),
     }
     return {key: value for key, value in raw.items() if value is not None and key not in PER_SIGNATURE}
 
@@ -120,14 +113,6 @@ def decide(
         "hv:version": version,
     }
     return Decision(reason or "version", raw, version)
-
-
-def known_images(raw: t.Mapping[str, t.Any]) -> dict[str, KnownImage]:
-    """What the history keeps of the images of a list object that we compose."""
-    return {
-        identifier: KnownImage(image.get("hv:version", ""), image[_SHA512].lower(), image.get(FORMAT, ""))
-        for identifier, image in images_by_identifier(raw).items()
-    }
 
 
 def _reason(
@@ -171,7 +156,7 @@ def _order(spec: PublishSpec, base: t.Optional[Base]) -> int:
     return 0 if spec.version is None else versions.compare(spec.version, base.content.version)
 
 
-def _endorser(spec: PublishSpec, merged: t.Optional[ImageList], signer: Signer) -> dict[str, t.Any]:
+def _endorser(spec: PublishSpec, merged: t.Optional[SignedList], signer: Signer) -> dict[str, t.Any]:
     name, email = signer.name, signer.email
     further: t.Mapping[str, t.Any] = {}
     if merged is not None and len(merged.endorsers) == 1 and merged.endorsers[0].dn == signer.dn:
@@ -186,94 +171,3 @@ def _endorser(spec: PublishSpec, merged: t.Optional[ImageList], signer: Signer) 
             "hv:email": email if spec.endorser_email is None else spec.endorser_email,
         }
     }
-
-
-def _images(
-    spec: PublishSpec,
-    merged: t.Optional[ImageList],
-    digests: t.Mapping[str, Digest],
-    known: t.Mapping[str, KnownImage],
-) -> list[dict[str, t.Any]]:
-    published = {} if merged is None else {image.identifier: image for image in merged.images}
-    images: dict[str, t.Mapping[str, t.Any]] = {name: image.raw for name, image in published.items()}
-    for image in spec.images:
-        name = image.identifier
-        images[name] = _image(image, published.get(name), digests.get(name), known.get(name))
-    _check_addresses(spec, images)
-    return [{IMAGE: dict(image)} for image in images.values()]
-
-
-def _image(
-    spec: ImageSpec,
-    published: t.Optional[Image],
-    digest: t.Optional[Digest],
-    known: t.Optional[KnownImage],
-) -> dict[str, t.Any]:
-    size, sha512 = _octets(spec, published, digest)
-    kept = {} if published is None else dict(published.raw)
-    if published is not None and published.sha512 != sha512:
-        # Other checksums belong to the octets that they were stated for.
-        kept = {key: value for key, value in kept.items() if not key.startswith(CHECKSUM)}
-    raw = {**({} if spec.relayed else _IMAGE_DEFAULTS), **kept, **spec.keys}
-    version = _version(spec, sha512, raw.get(FORMAT) or "", known)
-    uri = spec.uri if spec.uri is not None else published.uri if published is not None else None
-    if uri is None:
-        raise invalid(f"{spec.option}.uri", "this is missing")
-    raw.update(
-        {
-            "dc:identifier": spec.identifier,
-            "hv:version": version,
-            "hv:size": size,
-            _SHA512: sha512,
-            "hv:uri": expand_uri(uri, {"identifier": spec.identifier, "version": version, "sha512": sha512}),
-        }
-    )
-    return {key: value for key, value in raw.items() if value is not None}
-
-
-def _octets(spec: ImageSpec, published: t.Optional[Image], digest: t.Optional[Digest]) -> tuple[int, str]:
-    if digest is not None:
-        if not digest.size:
-            raise invalid(f"{spec.option}.path", f"{spec.path} is empty")
-        if spec.size not in (None, digest.size):
-            raise invalid(f"{spec.option}.size", f"{spec.path} has {digest.size} octets, not {spec.size}")
-        if spec.sha512 not in (None, digest.sha512):
-            raise invalid(f"{spec.option}.sha512", f"{spec.path} has another digest ({digest.sha512})")
-        return digest.size, digest.sha512
-    if spec.size is not None and spec.sha512 is not None:
-        return spec.size, spec.sha512
-    if published is not None and spec.size is None and spec.sha512 is None:
-        return published.size, published.sha512
-    missing = "sha512" if spec.sha512 is None else "size"
-    raise invalid(f"{spec.option}.{missing}", "this is missing; give path, or size and sha512")
-
-
-def _version(spec: ImageSpec, sha512: str, format_: str, known: t.Optional[KnownImage]) -> str:
-    if spec.relayed:
-        return spec.version or ""
-    if known is None or not known.version:
-        return spec.version or "1"
-    changed = (sha512, format_) != (known.sha512, known.format)
-    if spec.version is None:
-        return versions.next_version(known.version) if changed else known.version
-    order = versions.compare(spec.version, known.version)
-    if order < 0 or (order == 0 and changed):
-        why = "the image has changed" if order == 0 else "a version never goes back"
-        raise PublishError(
-            "version_not_raised",
-            f"{spec.option}.version: {known.version} is published, and {spec.version} is not higher ({why}).",
-            option=f"{spec.option}.version",
-            published=known.version,
-        )
-    return spec.version
-
-
-def _check_addresses(spec: PublishSpec, images: t.Mapping[str, t.Mapping[str, t.Any]]) -> None:
-    """One address holds one file: the list, or the octets of one digest."""
-    options = {image.identifier: image.option for image in spec.images}
-    held: dict[str, str] = {spec.uri: "the list"}
-    for name, image in images.items():
-        holder = held.setdefault(image["hv:uri"], image[_SHA512].lower())
-        if holder != image[_SHA512].lower():
-            other = "the list's" if holder == "the list" else "that of another image with other content"
-            raise invalid(f"{options.get(name, f'image {name}')}.uri", f"{image['hv:uri']} is {other} already")

@@ -10,18 +10,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from ..endorserlist.kinds import KINDS, Kind
 from ..errors import PublishError
 from ..imagelist.check import content_digest
 from ..imagelist.model import IMAGE, IMAGES
-from ..imagelist.reader import read_list
 from ..times import from_text, to_text
 from ..trust.smime import read_message
 from .adopt import Adoption, judge_found
-from .compose import Base, Decision, Signer, compose, decide, known_images
+from .compose import Base, Decision, Signer, compose, decide
+from .declared.spec import PublishSpec
+from .entries.images import known_images
+from .entries.kinds import ENTRIES, Entries
 from .history import PENDING, PUBLISHED, Entry, History, Record
 from .places import Place, Places, find_place
 from .signing import Credentials, describe_signer, is_mended_by_signing, sign
-from .spec import PublishSpec
 from .uploads import Upload, plan_images, plan_message
 
 
@@ -45,6 +47,7 @@ class Plan:
 
     base: t.Optional[Base]
     raw: t.Mapping[str, t.Any]
+    entries: Entries
     entry: Entry
     path: Path
     before: Record
@@ -72,6 +75,7 @@ class _Published:
 
 def make_plan(spec: PublishSpec, credentials: Credentials, history: History, places: Places, now: datetime) -> Plan:
     """Compare, compose, and where there is a reason sign and verify, in memory. Raises VmimagesError."""
+    kind = KINDS[spec.kind]
     signer = describe_signer(credentials.certificate)
     published = _published(spec, history, places, signer, now)
     base, record = published.base, published.record
@@ -88,7 +92,7 @@ def make_plan(spec: PublishSpec, credentials: Credentials, history: History, pla
         signed = _keep(
             history,
             record,
-            Base(read_list(done.content), content_digest(done.content), signer.not_after),
+            Base(kind.read(done.content), content_digest(done.content), signer.not_after),
             done.message,
             signer,
             now,
@@ -103,6 +107,7 @@ def make_plan(spec: PublishSpec, credentials: Credentials, history: History, pla
     return Plan(
         base=base,
         raw=raw,
+        entries=ENTRIES[spec.kind],
         entry=entry,
         path=history.path(entry.sequence, entry.version),
         before=published.record,
@@ -118,8 +123,8 @@ def make_plan(spec: PublishSpec, credentials: Credentials, history: History, pla
 
 
 def _published(spec: PublishSpec, history: History, places: Places, signer: Signer, now: datetime) -> _Published:
-    record = history.read()
-    base = _read_base(history, record)
+    record, kind = history.read(), KINDS[spec.kind]
+    base = _read_base(history, record, kind)
     if not spec.uploads:
         return _Published(None, None, record, base, None, None)
     place = find_place(spec.uri, spec.uploads)
@@ -147,12 +152,12 @@ def _raw(base: t.Optional[Base]) -> t.Mapping[str, t.Any]:
     return {} if base is None else base.content.raw
 
 
-def _read_base(history: History, record: Record) -> t.Optional[Base]:
+def _read_base(history: History, record: Record, kind: Kind) -> t.Optional[Base]:
     entry = record.current
     if entry is None:
         return None
     content = read_message(history.message(entry)).content
-    return Base(read_list(content), entry.sha512_of_content, from_text(entry.signer_not_after))
+    return Base(kind.read(content), entry.sha512_of_content, from_text(entry.signer_not_after))
 
 
 def _keep(
@@ -192,7 +197,7 @@ def _sources(
     """Where the list's images are read from: as declared, or as an unfinished publication has left them to us."""
     if current is None or current.state != PENDING:
         return dict(paths)
-    listed = {item[IMAGE]["dc:identifier"].lower() for item in composed[IMAGES]}
+    listed = {item[IMAGE]["dc:identifier"].lower() for item in composed.get(IMAGES, ())}
     declared = {image.identifier for image in spec.images}
     left = {name: Path(path) for name, path in current.sources.items() if name in listed and name not in declared}
     return {**left, **paths}

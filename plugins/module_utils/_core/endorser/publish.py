@@ -1,6 +1,6 @@
 # Copyright: the hepix.vmimages contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Publish an image list as declared.
+"""Publish an image list, or a VO's list of endorsers, as declared.
 
 The order of the steps is the promise: sign, verify our own message, record it as pending, write the images, write the
 list, record it as published. Whatever stops it in between, no published list names an image that is not there, no
@@ -14,18 +14,20 @@ import dataclasses
 import typing as t
 from datetime import datetime
 
+from ..endorserlist.kinds import ENDORSER_LIST
 from ..errors import VmimagesError
 from ..outcome import Outcome
+from .declared.images import ImageSpec
+from .declared.spec import PublishSpec
 from .files import FileBook
 from .history import PENDING, History
 from .places import Places
 from .plan import Kept, Plan, make_plan
 from .report import outcome
 from .signing import load_credentials
-from .spec import ImageSpec, PublishSpec
 from .uploads import carry_out
 
-__all__ = ["ImageSpec", "PublishSpec", "publish"]
+__all__ = ["ENDORSER_LIST", "ImageSpec", "PublishSpec", "publish"]
 
 #: Tells the images to publish.
 Images = t.Callable[[], tuple[ImageSpec, ...]]

@@ -6,8 +6,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ..imagelist.difference import images_by_identifier
-from ..imagelist.model import CHECKSUM, IMAGE, IMAGES
+from ..imagelist.model import IMAGES
 from ..outcome import Outcome
 from ..times import to_text
 from .history import PENDING
@@ -15,7 +14,7 @@ from .plan import Plan
 
 
 def outcome(plan: Plan, *, octets_read: int) -> Outcome:
-    """The same for a plan and for what was done by it; `octets_read` of image files is reported in `data`."""
+    """The same for a plan and for what was done by it; `octets_read` of image files is in its `data`."""
     actions = tuple(_actions(plan))
     before, after = _difference(plan)
     return Outcome(
@@ -33,23 +32,12 @@ def outcome(plan: Plan, *, octets_read: int) -> Outcome:
                 "expires": plan.entry.expires,
                 "sha512_of_content": plan.entry.sha512_of_content,
             },
-            "images": [_image(item[IMAGE]) for item in plan.raw.get(IMAGES, ())],
+            plan.entries.result: plan.entries.tell(plan.raw),
             "signer": {"dn": plan.signer.dn, "ca": plan.signer.ca, "not_after": to_text(plan.signer.not_after)},
             "message_path": str(plan.path),
-            "octets_read": octets_read,
+            **({"octets_read": octets_read} if plan.entries.key == IMAGES else {}),
         },
     )
-
-
-def _image(raw: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    return {
-        "identifier": raw["dc:identifier"].lower(),
-        "title": raw.get("dc:title", ""),
-        "version": raw.get("hv:version", ""),
-        "uri": raw["hv:uri"],
-        "size": int(raw["hv:size"]),
-        "sha512": raw[f"{CHECKSUM}sha512"].lower(),
-    }
 
 
 def _actions(plan: Plan) -> t.Iterator[dict[str, t.Any]]:
@@ -68,8 +56,8 @@ def _difference(plan: Plan) -> tuple[dict[str, t.Any], dict[str, t.Any]]:
     before: dict[str, t.Any] = {}
     after: dict[str, t.Any] = {}
     if plan.decision is not None:
-        before = {} if plan.base is None else _meaning(plan.base.content.raw)
-        after = _meaning(plan.raw)
+        before = {} if plan.base is None else _meaning(plan, plan.base.content.raw)
+        after = _meaning(plan, plan.raw)
     uploads = (*plan.images, *plan.listing)
     if uploads:
         before["files"] = {upload.place.target: upload.found for upload in uploads}
@@ -83,6 +71,7 @@ def _difference(plan: Plan) -> tuple[dict[str, t.Any], dict[str, t.Any]]:
     return before, after
 
 
-def _meaning(raw: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    said = {key: value for key, value in raw.items() if key != IMAGES}
-    return {"list": said, "images": images_by_identifier(raw)}
+def _meaning(plan: Plan, raw: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    entries = plan.entries
+    said = {key: value for key, value in raw.items() if key != entries.key}
+    return {"list": said, entries.result: entries.by_identifier(raw)}

@@ -8,14 +8,13 @@ import typing as t
 from dataclasses import dataclass
 from datetime import datetime
 
+from ..endorserlist.kinds import KINDS
 from ..errors import TrustError
-from ..imagelist.check import check_list
-from ..imagelist.writer import write_list
 from ..trust import keys, names
 from ..trust.certificate import fields_of
 from ..trust.smime import read_message, sign_message
 from .compose import Base, Signer
-from .spec import PublishSpec
+from .declared.spec import PublishSpec
 
 if t.TYPE_CHECKING:
     from cryptography import x509
@@ -101,7 +100,8 @@ def sign(
 
     Raises TrustError with the code of the reader's refusal.
     """
-    message = _sign(write_list(raw), spec, credentials)
+    kind = KINDS[spec.kind]
+    message = _sign(kind.write(raw), spec, credentials)
     signer = describe_signer(credentials.certificate)
     accepted = None
     if base is not None:
@@ -109,7 +109,7 @@ def sign(
     anchors = load_anchors(spec)
     try:
         verified = verify(message, anchors, now, spec)
-        found = check_list(
+        found = kind.check(
             verified.content,
             verified.certificate,
             now,

@@ -13,9 +13,9 @@ from ..imagelist.model import CHECKSUM
 from ..transfer.checksum import Digest
 from ..transfer.upload.base import Payload
 from ..transfer.upload.rules import UploadRule
+from .declared.options import invalid
 from .files import in_parallel
 from .places import OTHER, Place, Places, find_place
-from .spec import invalid
 
 
 @dataclass(frozen=True)

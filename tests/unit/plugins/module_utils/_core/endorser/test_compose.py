@@ -15,10 +15,10 @@ from ansible_collections.hepix.vmimages.plugins.module_utils._core.endorser.comp
     Signer,
     compose,
     decide,
-    known_images,
 )
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.endorser.declared.spec import PublishSpec
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.endorser.entries.images import known_images
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.endorser.history import KnownImage
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.endorser.spec import PublishSpec
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.imagelist.model import ImageList
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.imagelist.reader import read_list
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.imagelist.versions import compare
@@ -73,7 +73,7 @@ def test_versions_rise_with_changes_and_only_then(declarations: list[t.Any]) -> 
         else:
             found = read_list(write_list(decision.raw))
             assert base is None or compare(base.content.version, found.version) < 0
-            assert base is None or decision.reason == "expiry" or says(base.content) != says(found)
+            assert base is None or decision.reason == "expiry" or says(t.cast(ImageList, base.content)) != says(found)
             for image in found.images:
                 octets = (image.sha512, image.format)
                 # Within an image's history, a version stands for one content.
@@ -81,7 +81,7 @@ def test_versions_rise_with_changes_and_only_then(declarations: list[t.Any]) -> 
             base = Base(found, "", SIGNER.not_after)
             known.update(known_images(found.raw))
         declared = {image["identifier"]: (image["sha512"], image["format"]) for image in images}
-        listed = {image.identifier: (image.sha512, image.format) for image in base.content.images}
+        listed = {image.identifier: (image.sha512, image.format) for image in t.cast(ImageList, base.content).images}
         assert declared.items() <= listed.items()
         assert not purge or declared == listed
         assert base.content.expires - now > timedelta(days=7)

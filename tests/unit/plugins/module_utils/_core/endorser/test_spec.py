@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.endorser.spec import PublishSpec
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.endorser.declared.spec import PublishSpec
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import PublishError
 
 LIST_ID = "5d4ce0b3-4fb5-4bd0-9b0f-6c1ea2a57ee3"
@@ -34,7 +34,7 @@ def options(**changes: t.Any) -> dict[str, t.Any]:
 def test_defaults() -> None:
     spec = PublishSpec.from_options(options())
     assert (spec.lifetime, spec.renew_before) == (timedelta(days=28), timedelta(days=7))
-    assert (spec.anchors, spec.digest, spec.purge_images) == (Path("/etc/grid-security/certificates"), "sha256", True)
+    assert (spec.anchors, spec.digest, spec.purge) == (Path("/etc/grid-security/certificates"), "sha256", True)
     assert (spec.images, spec.uploads, spec.chain, dict(spec.trust)) == ((), (), (), {})
 
 

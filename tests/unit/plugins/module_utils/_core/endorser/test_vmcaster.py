@@ -8,7 +8,7 @@ import pathlib
 
 import pytest
 
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.endorser.vmcaster import read_configuration
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.endorser.declared.vmcaster import read_configuration
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import VmimagesError
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.transfer.upload.base import Settings
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.transfer.upload.rules import target_for

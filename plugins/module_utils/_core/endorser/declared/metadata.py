@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ..errors import PublishError
+from ...errors import PublishError
 
 _LARGEST: t.Final = 10**18 - 1
 _DEPTH: t.Final = 8

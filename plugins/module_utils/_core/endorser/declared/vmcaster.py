@@ -14,10 +14,10 @@ import json
 import typing as t
 from pathlib import Path
 
-from ..errors import PublishError, TransferError
-from ..transfer.atomic import storage_errors
-from ..transfer.upload.base import Settings
-from ..transfer.upload.rules import UploadRule
+from ...errors import PublishError, TransferError
+from ...transfer.atomic import storage_errors
+from ...transfer.upload.base import Settings
+from ...transfer.upload.rules import UploadRule
 
 _LARGEST: t.Final = 1024 * 1024
 _KEYS: t.Final = ("server", "protocol", "uriMatch", "uriReplace")
