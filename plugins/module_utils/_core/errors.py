@@ -177,6 +177,28 @@ REMEDIES: t.Final[t.Mapping[str, str]] = {
     "unsubscribed": "Subscribe to the image's list again, if the site wants its images.",
     "list_stale": "Check why the list could not be refreshed: it is older than the site allows.",
     "not_yet_accepted": "Run `vmimages refresh`: no version of this list was accepted so far.",
+    # contextualisation
+    "variable_forbidden": "Choose another name: shells and programs give this one a meaning of their own.",
+    "variable_invalid": "Name a variable with letters, digits and underscores, and give it a text or a number.",
+    "file_name_refused": "Name the file with letters, digits and the characters _ . + - only, without a directory.",
+    "file_name_clash": "Give every file of a context disk a name of its own, and leave the readers' names to them.",
+    "target_refused": "Choose another place: sites change neither compiler, perl, python, kernel nor C library of an "
+    "image, nor what the contextualisation itself consists of.",
+    "source_restricted": "Copy the file elsewhere, or name its directory in safe_sources if guests may have it.",
+    "content_too_large": "Put large data on a server that the guest asks: a context disk holds configuration.",
+    "script_line_ends": "Convert the script's line ends (CR LF) to those of Unix (LF).",
+    "payload_user_refused": "Name an ordinary user of the image: the payload never runs as root.",
+    "package_refused": "Leave this package to the image's endorser: sites do not replace protected software.",
+    "flavours_conflict": "Make two disks (option also): one volume has one label.",
+    "label_invalid": "Leave the label out, or give 1 to 16 characters of letters, digits and _ . -.",
+    "init_beside_prolog": "Give either init or prolog: the book's scripts ignore init.sh then, and "
+    "one-context runs it.",
+    "context_unreadable": "Check that the file is a whole ISO 9660 image.",
+    # warnings about context disks
+    "script_without_interpreter": "Begin the script with a line such as #!/bin/sh.",
+    "secret_in_clear": "Give secrets by file (secret_variables, or src with secret), so that no log shows them.",
+    "nobody_reads": "Add a flavour whose reader takes it, or leave it out.",
+    "larger_than_readers_take": "Make the disk smaller, or make sure that its reader takes it.",
 }
 
 
@@ -239,3 +261,7 @@ class SiteError(VmimagesError):
 
 class GuestError(VmimagesError):
     """An image, its file system or the system in it is not what was expected (`guest`)."""
+
+
+class ContextError(GuestError):
+    """A context disk cannot be made as described, or read (`guest.context`)."""
