@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import email.utils
+import http.client
 import os
 import re
 import stat
@@ -107,19 +108,43 @@ class _WebSource:
         self.length = _content_length(headers)
         self._response = response
         self._watchdog = watchdog
-        # urllib3 1.26 has no read1; its read waits for a full buffer, which the watchdog bounds as well.
-        self._read = getattr(response, "read1", response.read)
+        self._body = _plain_body(response)
 
     def readinto(self, view: memoryview) -> int:
         with http_errors(self.uri, self._watchdog):
-            octets = self._read(len(view), decode_content=False)
+            if self._body is not None:
+                return _read_plain(self._body, view)
+            octets = self._response.read1(len(view), decode_content=False)
         view[: len(octets)] = octets
         return len(octets)
 
     def close(self) -> None:
-        if self.unchanged:
-            self._response.release_conn()  # such an answer has no body: the connection can serve the next request
+        # Such an answer has no body, or it was read to its end: the connection can serve the next request.
+        if self.unchanged or (self._body is not None and self._body.isclosed()):
+            self._response.release_conn()
         self._response.close()
+
+
+def _plain_body(response: BaseHTTPResponse) -> t.Optional[http.client.HTTPResponse]:
+    """The standard library's answer under urllib3's, if its body is so many octets and nothing else.
+
+    urllib3 copies every octet once more: that is a tenth of the CPU time of a transfer.
+    """
+    body = getattr(response, "_fp", None)
+    if isinstance(body, http.client.HTTPResponse) and not body.chunked and body.length is not None:
+        return body
+    return None
+
+
+def _read_plain(body: http.client.HTTPResponse, view: memoryview) -> int:
+    if body.isclosed():
+        return 0
+    if not body.length:
+        body.read()  # nothing, but the connection can serve the next request then
+        return 0
+    count = body.fp.readinto1(view[: body.length])
+    body.length -= count
+    return count
 
 
 def _validators(headers: t.Mapping[str, str]) -> Validators:

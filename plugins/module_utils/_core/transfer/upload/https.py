@@ -11,9 +11,10 @@ import typing as t
 import urllib.parse
 
 from ...errors import TransferError
+from ..access.tls import tls_context
 from ..connections import library_missing
 from ..policy import check_uri, host_of, shown
-from ..session import http_errors, tls_context
+from ..session import http_errors
 from ..watchdog import Watchdog
 from .base import Announced, Settings
 from .secret import check_private, read_secret
