@@ -34,10 +34,9 @@ def load_signing_key(path: Path, passphrase: bytes | None = None) -> SigningKey:
     Raises `PublishError`: key_missing key_permissions key_unreadable passphrase_missing passphrase_wrong;
     `TrustError`: weak_key.
     """
-    octets = _read_key(path)
+    octets = read_private(path)
     library.require()
     from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives.asymmetric import ec, rsa
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     try:
@@ -51,9 +50,16 @@ def load_signing_key(path: Path, passphrase: bytes | None = None) -> SigningKey:
     except (ValueError, UnsupportedAlgorithm):
         detail = f"The file {path} holds no private key that can be read"
         raise PublishError("key_unreadable", detail, path=str(path)) from None
+    return require_signing_key(key, f"The private key {path}")
+
+
+def require_signing_key(key: t.Any, what: str) -> SigningKey:
+    """The key, of a kind and a strength that may sign. Raises `PublishError` key_unreadable, `TrustError` weak_key."""
+    from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
     if not isinstance(key, (rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey)):
-        raise PublishError("key_unreadable", f"The private key {path} is neither RSA nor EC", path=str(path))
-    _check_strength(key.public_key(), f"The private key {path}")
+        raise PublishError("key_unreadable", f"{what} is neither RSA nor EC")
+    _check_strength(key.public_key(), what)
     return key
 
 
@@ -67,7 +73,8 @@ def _decrypted(octets: bytes, passphrase: bytes, path: Path) -> t.Any:
         raise PublishError("passphrase_wrong", detail, path=str(path)) from None
 
 
-def _read_key(path: Path) -> bytes:
+def read_private(path: Path) -> bytes:
+    """The octets of a file that only its owner may read; `PublishError` key_missing key_permissions key_unreadable."""
     try:
         found, octets = files.read(path, MAX_FILE)
     except FileNotFoundError:
