@@ -40,22 +40,27 @@ options:
         type: str
   certificate:
     description:
-      - The certificate that the list is signed with, a PEM file.
+      - The certificate that the list is signed with - a PEM file, a PKCS#12 file which holds the private key as well,
+        or the address of a certificate on a token (V(pkcs11:)).
+      - When left out, it is where the grid's tools and vmcaster look for it, the first of E(X509_USER_CERT),
+        E(VMCASTER_X509_CERT), C(usercert.pem) or C(usercred.p12) in E(VMCASTER_X509_DIR), and the same in C(~/.globus).
       - A host's certificate also needs O(allow_host), here and in the subscriptions.
     type: path
-    required: true
   private_key:
     description:
-      - The private key of O(certificate), a PEM file that only its owner can read.
+      - The private key of O(certificate) - a PEM file that only its owner can read, or the address of a key on a
+        PKCS#11 token, such as V(pkcs11:token=Name;object=Label?module-path=/usr/lib/softhsm/libsofthsm2.so). A key on a
+        token needs the Python library C(python-pkcs11).
+      - When left out, it is in the file of O(certificate). Without O(certificate) it is the first of E(X509_USER_KEY),
+        E(VMCASTER_X509_KEY), and C(userkey.pem) beside C(usercert.pem).
     type: path
-    required: true
   passphrase:
     description:
-      - The passphrase of O(private_key), where it is encrypted.
+      - The passphrase of O(private_key), where it is encrypted, or the PIN of its token.
     type: str
   passphrase_file:
     description:
-      - A file whose first line is the passphrase of O(private_key).
+      - A file whose first line is the passphrase of O(private_key), or the PIN of its token.
     type: path
   chain:
     description:

@@ -311,6 +311,7 @@ context:
   returned: failure
 """
 
+import os
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
@@ -355,7 +356,7 @@ ARGUMENTS = {
 
 def publish_list(module: AnsibleModule) -> Outcome:
     """Plan the publication and, outside check mode, carry it out."""
-    spec = PublishSpec.from_options(module.params, kind=ENDORSER_LIST)
+    spec = PublishSpec.from_options(module.params, kind=ENDORSER_LIST, environment=os.environ)
     return publish(spec, check=module.check_mode, now=utc_now())
 
 

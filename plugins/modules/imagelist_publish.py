@@ -361,6 +361,7 @@ context:
   returned: failure
 """
 
+import os
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
@@ -407,7 +408,9 @@ ARGUMENTS = {
 
 def publish_list(module: AnsibleModule) -> Outcome:
     """Plan the publication and, outside check mode, carry it out."""
-    return publish(PublishSpec.from_options(module.params), check=module.check_mode, now=utc_now())
+    return publish(
+        PublishSpec.from_options(module.params, environment=os.environ), check=module.check_mode, now=utc_now()
+    )
 
 
 def main() -> t.NoReturn:

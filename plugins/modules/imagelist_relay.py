@@ -317,6 +317,7 @@ context:
 """
 
 import dataclasses
+import os
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
@@ -353,7 +354,7 @@ ARGUMENTS = {
 def relay_list(module: AnsibleModule) -> Outcome:
     """Publish what may run now, as the catalogue says while no other run can publish this list."""
     options, now = module.params, utc_now()
-    spec = PublishSpec.from_options({**options, "images": []})
+    spec = PublishSpec.from_options({**options, "images": []}, environment=os.environ)
     base_uri = check_uri(options["base_uri"], "base_uri")
     if "?" in base_uri or "#" in base_uri:
         raise invalid("base_uri", "a query or a fragment cannot be followed by a file's name")

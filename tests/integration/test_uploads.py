@@ -161,7 +161,7 @@ def test_webdav_says_why_it_is_not_let_in(tmp_path: Path, pki: t.Any) -> None:
         pki.endorser.key_path.chmod(0o644)
         with pytest.raises(TransferError) as caught:
             put(far, "x")
-        assert caught.value.code == "key_permissions"
+        assert caught.value.code == "secret_permissions"
         assert far.files() == {}
 
 

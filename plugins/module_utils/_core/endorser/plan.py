@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 import typing as t
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from ..endorserlist.kinds import KINDS, Kind
@@ -15,6 +15,7 @@ from ..errors import PublishError
 from ..imagelist.check import content_digest
 from ..imagelist.model import IMAGE, IMAGES
 from ..times import from_text, to_text
+from ..trust.credentials.load import Credentials
 from ..trust.smime import read_message
 from .adopt import Adoption, judge_found
 from .compose import Base, Decision, Signer, compose, decide
@@ -23,8 +24,11 @@ from .entries.images import known_images
 from .entries.kinds import ENTRIES, Entries
 from .history import PENDING, PUBLISHED, Entry, History, Record
 from .places import Place, Places, find_place
-from .signing import Credentials, describe_signer, is_mended_by_signing, sign
+from .signing import describe_signer, is_mended_by_signing, sign
 from .uploads import Upload, plan_images, plan_message
+
+#: How long before its end a certificate is warned of: some authorities take weeks to renew one.
+_NEAR_END: t.Final = timedelta(days=30)
 
 
 @dataclass(frozen=True)
@@ -118,7 +122,7 @@ def make_plan(spec: PublishSpec, credentials: Credentials, history: History, pla
         signed=signed,
         images=images,
         listing=listing,
-        warnings=tuple(_warnings(published, raw, signer, images)),
+        warnings=tuple(_warnings(published, raw, signer, images, now)),
     )
 
 
@@ -223,7 +227,7 @@ def _uploads(
 
 
 def _warnings(
-    published: _Published, raw: t.Mapping[str, t.Any], signer: Signer, images: t.Iterable[Upload]
+    published: _Published, raw: t.Mapping[str, t.Any], signer: Signer, images: t.Iterable[Upload], now: datetime
 ) -> t.Iterator[str]:
     if published.warning is not None:
         yield f"{published.warning} It is replaced."
@@ -232,6 +236,8 @@ def _warnings(
             f"The certificate ends at {to_text(signer.not_after)}, before the list expires "
             f"({raw['dc:date:expires']}): sites refuse the list from then on."
         )
+    elif signer.not_after - now < _NEAR_END:
+        yield f"The certificate ends at {to_text(signer.not_after)}: renew it in time."
     for upload in images:
         if upload.found == "other content":
             yield (

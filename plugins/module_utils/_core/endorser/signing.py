@@ -10,8 +10,9 @@ from datetime import datetime
 
 from ..endorserlist.kinds import KINDS
 from ..errors import TrustError
-from ..trust import keys, names
+from ..trust import names
 from ..trust.certificate import fields_of
+from ..trust.credentials.load import Credentials, load, passphrase_of
 from ..trust.smime import read_message, sign_message
 from .compose import Base, Signer
 from .declared.spec import PublishSpec
@@ -20,20 +21,7 @@ if t.TYPE_CHECKING:
     from cryptography import x509
 
     from ..trust.anchors import Anchors
-    from ..trust.keys import SigningKey
     from ..trust.verify import Verified
-
-
-@dataclass(frozen=True)
-class Credentials:
-    """What signs. The key is never shown."""
-
-    certificate: x509.Certificate
-    chain: tuple[x509.Certificate, ...]
-    key: SigningKey
-
-    def __repr__(self) -> str:
-        return f"Credentials({self.certificate.subject.rfc4514_string()!r})"
 
 
 @dataclass(frozen=True)
@@ -45,18 +33,9 @@ class Signed:
 
 
 def load_credentials(spec: PublishSpec, now: datetime) -> Credentials:
-    """The key, the certificate and the chain, belonging together and valid now.
-
-    Raises PublishError: ``key_missing key_permissions key_unreadable passphrase_missing passphrase_wrong
-    certificate_missing key_mismatch certificate_expired``; TrustError: ``certificate_malformed weak_key``.
-    """
-    certificate = keys.load_certificate(spec.certificate)
-    passphrase = spec.passphrase
-    if passphrase is None and spec.passphrase_file is not None:
-        passphrase = keys.read_passphrase(spec.passphrase_file)
-    key = keys.load_signing_key(spec.private_key, passphrase)
-    keys.check_signer(certificate, key, now)
-    return Credentials(certificate, keys.load_chain(spec.chain), key)
+    """The key, the certificate and the chain, belonging together and valid now; refusals as in `load`."""
+    passphrase = passphrase_of(spec.passphrase, spec.passphrase_file)
+    return load(spec.certificate, spec.private_key, passphrase, now, chain=spec.chain)
 
 
 def describe_signer(certificate: x509.Certificate) -> Signer:

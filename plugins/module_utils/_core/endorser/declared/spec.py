@@ -16,6 +16,7 @@ from ...imagelist.model import ENDORSER, IMAGES
 from ...transfer.upload.base import Settings
 from ...transfer.upload.rules import UploadRule
 from ...trust.anchors import DEFAULT_ANCHORS
+from ...trust.credentials.defaults import find
 from .images import EXPIRES, ImageSpec, read_images
 from .members import MemberSpec, read_members
 from .metadata import read_metadata
@@ -48,12 +49,13 @@ _TRUST: t.Final = ("allow_sha1", "allow_host", "crl_mode", "namespaces_mode")
 @dataclass(frozen=True)
 class PublishSpec:
     """A whole publication of a list of one `kind`. `trust` are keyword arguments of `verify_message`; `keys` as in
-    `ImageSpec`. Without `purge`, what is published and not declared stays."""
+    `ImageSpec`. Without `purge`, what is published and not declared stays. `certificate` and `private_key` as in
+    `trust.credentials.load`."""
 
     identifier: str
     uri: str
-    certificate: Path
-    private_key: Path
+    certificate: str
+    private_key: t.Optional[str]
     history_dir: Path
     anchors: Path
     lifetime: timedelta = timedelta(days=28)
@@ -74,21 +76,26 @@ class PublishSpec:
     trust: t.Mapping[str, t.Any] = field(default_factory=dict)
 
     @classmethod
-    def from_options(cls, options: Options, *, kind: str = IMAGE_LIST) -> PublishSpec:
+    def from_options(
+        cls, options: Options, *, kind: str = IMAGE_LIST, environment: t.Optional[t.Mapping[str, str]] = None
+    ) -> PublishSpec:
         """Check the options of ``imagelist_publish`` or, by `kind`, of ``endorserlist_publish``; those that are absent
-        or None take their defaults.
+        or None take their defaults. `environment` tells where certificate and key are, when no option does.
 
         Raises PublishError ``publish_invalid``.
         """
         lifetime = duration_in(options, "lifetime", "28d")
         passphrase = text_in(options, "passphrase")
         about_images = kind == IMAGE_LIST
+        certificate, private_key = find(
+            text_in(options, "certificate"), text_in(options, "private_key"), environment or {}
+        )
         merge = options.get("purge_images" if about_images else "purge_endorsers") is False
         return cls(
             identifier=uuid_in(options, ""),
             uri=check_uri(required(options, "uri", ""), "uri"),
-            certificate=path_in(options, "certificate"),
-            private_key=path_in(options, "private_key"),
+            certificate=certificate,
+            private_key=private_key,
             history_dir=path_in(options, "history_dir"),
             anchors=Path(text_in(options, "anchors") or DEFAULT_ANCHORS),
             lifetime=lifetime,
@@ -105,7 +112,7 @@ class PublishSpec:
             passphrase_file=optional_path(options, "passphrase_file"),
             chain=tuple(Path(item) for item in options.get("chain") or ()),
             digest=text_in(options, "digest") or "sha256",
-            uploads=_uploads(options),
+            uploads=_uploads(options, Settings(client_certificate=certificate, client_key=private_key)),
             trust={name: options[name] for name in _TRUST if options.get(name) is not None},
         )
 
@@ -115,7 +122,7 @@ def _keys(options: Options, texts: t.Mapping[str, str]) -> dict[str, t.Any]:
     return {**texts_in(options, texts, ""), **read_metadata(options.get("metadata"), "metadata", derived)}
 
 
-def _uploads(options: Options) -> tuple[UploadRule, ...]:
+def _uploads(options: Options, own: Settings) -> tuple[UploadRule, ...]:
     rules: list[UploadRule] = []
     for index, item in enumerate(options.get("uploads") or ()):
         option = f"uploads[{index}]"
@@ -129,7 +136,6 @@ def _uploads(options: Options) -> tuple[UploadRule, ...]:
     configuration = optional_path(options, "vmcaster_config")
     if configuration is not None:
         # vmcaster showed the endorser's own certificate to the AppDB.
-        own = Settings(client_certificate=text_in(options, "certificate"), client_key=text_in(options, "private_key"))
         rules.extend(read_configuration(configuration, own))
     return tuple(rules)
 

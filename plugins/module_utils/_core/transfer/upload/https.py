@@ -4,20 +4,18 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import ssl
 import typing as t
 import urllib.parse
 
 from ...errors import TransferError
+from ..access.credentials import Credentials
 from ..access.tls import tls_context
 from ..connections import library_missing
 from ..policy import check_uri, host_of, shown
 from ..session import http_errors
 from ..watchdog import Watchdog
 from .base import Announced, Settings
-from .secret import check_private, read_secret
 
 if t.TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse, PoolManager
@@ -68,16 +66,16 @@ class Door:
     ) -> t.Iterator[BaseHTTPResponse]:
         from urllib3 import Timeout
 
-        scheme = check_uri(uri)
-        if scheme != "https" and self._has_secrets():
+        scheme, shown_to = check_uri(uri), self._credentials(home)
+        if scheme != "https" and shown_to != Credentials(host_of(home)):
             raise TransferError("login_refused", f"Credentials are not sent to {shown(uri)}, which is not encrypted")
         sent = {"User-Agent": "hepix.vmimages", "Accept-Encoding": "identity", **headers}
         if host_of(uri) == host_of(home):
-            sent.update(self._authorisation())
+            sent.update(shown_to.headers())
         if body is not None:
             sent.setdefault("Content-Length", str(len(body)))
         with http_errors(uri, Watchdog(_FOREVER, what=shown(uri))):
-            answer = self._pool().request(
+            answer = self._pool(shown_to).request(
                 verb,
                 uri,
                 body=t.cast("t.Any", body),
@@ -93,44 +91,24 @@ class Door:
             finally:
                 answer.close()
 
-    def _has_secrets(self) -> bool:
+    def _credentials(self, uri: str) -> Credentials:
         given = self._settings
-        return bool(given.client_certificate or given.token_file or given.credentials_file)
+        return Credentials(
+            host=host_of(uri),
+            token_file=given.token_file,
+            password_file=given.credentials_file,
+            certificate=given.client_certificate,
+            private_key=given.client_key,
+        )
 
-    def _authorisation(self) -> dict[str, str]:
-        given = self._settings
-        if given.token_file:
-            return {"Authorization": f"Bearer {read_secret(given.token_file)}"}
-        if given.credentials_file:
-            pair = read_secret(given.credentials_file)
-            if ":" not in pair:
-                detail = f"The file {given.credentials_file} does not hold user:password in its first line"
-                raise TransferError("login_refused", detail)
-            return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
-        return {}
-
-    def _pool(self) -> PoolManager:
+    def _pool(self, credentials: Credentials) -> PoolManager:
         if self._manager is None:
             try:
                 from urllib3 import PoolManager
             except ImportError as error:
                 raise library_missing("urllib3") from error
-            self._manager = PoolManager(ssl_context=self._context(), blocksize=_BLOCK)
+            self._manager = PoolManager(ssl_context=tls_context(self._settings.ca_path, credentials), blocksize=_BLOCK)
         return self._manager
-
-    def _context(self) -> ssl.SSLContext:
-        given = self._settings
-        context = tls_context(given.ca_path)
-        if given.client_certificate:
-            key = given.client_key or given.client_certificate
-            check_private(key)
-            try:
-                # Nothing can be asked for here: a key with a passphrase is refused by an empty one.
-                context.load_cert_chain(given.client_certificate, key, password=b"")
-            except (OSError, ssl.SSLError, ValueError) as error:
-                detail = f"The client certificate {given.client_certificate} and its key {key} cannot be used"
-                raise TransferError("login_refused", detail) from error
-        return context
 
 
 def _next(uri: str, location: str) -> str:

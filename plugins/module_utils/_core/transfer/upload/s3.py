@@ -13,10 +13,10 @@ import re
 import typing as t
 
 from ...errors import TransferError
+from ..access.private import require_private
 from ..checksum import BUFFER_SIZE, Digest
 from ..connections import library_missing
 from .base import Announced, Payload, Settings, Stored, check_digest, check_stored, opened, shown_payload
-from .secret import check_private
 
 _TARGET: t.Final = re.compile(r"s3://(?P<bucket>[A-Za-z0-9.\-_]+)/(?P<key>[^\x00-\x1f\x7f]*[^\x00-\x1f\x7f/])")
 _PART: t.Final = 8 * 1024 * 1024
@@ -100,7 +100,7 @@ class S3Uploader:
         given = self._settings
         session = botocore.session.Session(profile=given.profile)
         if given.credentials_file:
-            check_private(given.credentials_file)
+            require_private(given.credentials_file, "The file of the credentials")
             session.set_config_variable("credentials_file", given.credentials_file)
         return boto3.Session(botocore_session=session, region_name=given.region).client(
             "s3", endpoint_url=given.endpoint, verify=given.ca_path

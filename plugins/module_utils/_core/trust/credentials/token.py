@@ -204,7 +204,7 @@ def _rsa_key(handle: t.Any, public: t.Any) -> t.Any:
     }
 
     class TokenKey(rsa.RSAPrivateKey):
-        key_size = public.key_size
+        key_size: int = public.key_size
 
         def public_key(self) -> t.Any:
             return public
@@ -213,13 +213,13 @@ def _rsa_key(handle: t.Any, public: t.Any) -> t.Any:
             return bytes(handle.sign(bytes(data), mechanism=mechanisms[algorithm.name]))
 
         def decrypt(self, ciphertext: t.Any, padding: t.Any) -> bytes:
-            return _never()
+            _never()
 
         def private_numbers(self) -> t.Any:
-            return _never()
+            _never()
 
         def private_bytes(self, *_arguments: t.Any, **_options: t.Any) -> bytes:
-            return _never()
+            _never()
 
         def __copy__(self) -> t.Any:
             return self
@@ -250,13 +250,13 @@ def _ec_key(handle: t.Any, public: t.Any) -> t.Any:
             return encode_dss_signature(int.from_bytes(raw[:half], "big"), int.from_bytes(raw[half:], "big"))
 
         def exchange(self, algorithm: t.Any, peer_public_key: t.Any) -> bytes:
-            return _never()
+            _never()
 
         def private_numbers(self) -> t.Any:
-            return _never()
+            _never()
 
         def private_bytes(self, *_arguments: t.Any, **_options: t.Any) -> bytes:
-            return _never()
+            _never()
 
         def __copy__(self) -> t.Any:
             return self
@@ -267,7 +267,7 @@ def _ec_key(handle: t.Any, public: t.Any) -> t.Any:
     return TokenKey()
 
 
-def _never() -> t.Any:
+def _never() -> t.NoReturn:
     raise PublishError("key_unreadable", "A key on a token signs, and does nothing else")
 
 

@@ -35,9 +35,8 @@ def make_bundle(pki: t.Any, path: pathlib.Path, password: str) -> pathlib.Path:
 
 
 def signs_for(found: Credentials, pki: t.Any) -> bool:
-    return found.certificate == pki.endorser.certificate and (
-        found.key.public_key() == pki.endorser.certificate.public_key()
-    )
+    expected = pki.endorser.certificate
+    return bool(found.certificate == expected and found.key.public_key() == expected.public_key())
 
 
 def test_a_bundle_opens_with_its_passphrase(pki: t.Any, tmp_path: pathlib.Path, now: datetime) -> None:

@@ -47,9 +47,20 @@ def softhsm(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Token]:
 
         def put(label: str, key: pathlib.Path) -> None:
             pkcs8 = directory / f"{label}.pem"
-            subprocess.run(["openssl", "pkcs8", "-topk8", "-nocrypt", "-in", key, "-out", pkcs8], check=True)
+            subprocess.run(["openssl", "pkcs8", "-topk8", "-nocrypt", "-in", str(key), "-out", str(pkcs8)], check=True)
             number = format(sum(label.encode()) % 256, "02x")
-            options = ["--import", pkcs8, "--token", "Endorser's token", "--label", label, "--id", number, "--pin", PIN]
+            options = [
+                "--import",
+                str(pkcs8),
+                "--token",
+                "Endorser's token",
+                "--label",
+                label,
+                "--id",
+                number,
+                "--pin",
+                PIN,
+            ]
             subprocess.run([*util, *options], check=True, capture_output=True)
 
         yield Token(lambda label: f"pkcs11:token=Endorser%27s%20token;object={label}?module-path={DRIVER}", put)
