@@ -135,3 +135,20 @@ def _from_base64(text: str, where: str) -> bytes:
         return base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError):
         raise ContextError("option_invalid", f"{where}.content_base64 is not base64") from None
+
+
+def fetcher(ca_path: t.Optional[str]) -> Fetch:
+    """What fetches an address with these certification authorities, the system's where it is None.
+
+    The administrator named the address, so its host may be a private one. Raises `TransferError`.
+    """
+
+    def fetch(url: str) -> bytes:
+        # Imported late: a disk without addresses needs neither requests nor its start-up time.
+        from ...transfer.fetch import fetch_message
+        from ...transfer.policy import Policy
+
+        policy = Policy(ca_path=ca_path).trusting(url)
+        return fetch_message(url, cap=LARGEST, policy=policy).octets
+
+    return fetch

@@ -6,29 +6,28 @@ from __future__ import annotations
 
 import grp
 import hashlib
-import os
 import pwd
-import stat
 import typing as t
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...errors import ContextError, TransferError
 from ...outcome import Outcome
-from ...transfer.atomic import fsync_directory, storage_errors, write_atomic
 from .compose import compose
-from .content import LARGEST, Fetch, Sources
+from .content import Fetch, Sources
 from .iso.image import read_image, write_image
-from .lint import RESTRICTIONS, Lint
+from .lint import RESTRICTIONS, Finding, Lint
+from .placing import Found, Placement, look, place, remove
 from .readers import found_as, judge
 from .reading import marked, read_disk
 from .spec import SHELL_FLAVOURS, ContextSpec
 from .targets import check_mode
 from .tree import Disk, Entry
 
-#: An image has more octets than its files: this is the most that is read back.
-LARGEST_IMAGE: t.Final = LARGEST * 2
 DEFAULT_MODE: t.Final = 0o600
+
+#: So many octets of images are kept between plan and writing; beyond them the images are composed again.
+HELD: t.Final = 128 * 1024 * 1024
 #: What only readers of the shell flavours take. A second disk for others goes without, and without their secrets.
 _SHELL_OPTIONS: t.Final = ("variables", "secret_variables", "scripts", "files", "packages")
 _SHOWN_TEXT: t.Final = 16 * 1024
@@ -46,17 +45,6 @@ class Wanted:
     group: t.Optional[int] = None
     restrict: str = "enforce"
     safe_sources: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class _Found:
-    """What is at a path: `octets` is None where nothing is, or nothing that could be a disk."""
-
-    octets: t.Optional[bytes]
-    mode: int = 0
-    owner: int = -1
-    group: int = -1
-    there: bool = False
 
 
 def wanted_disks(options: t.Mapping[str, t.Any]) -> list[Wanted]:
@@ -109,21 +97,24 @@ def make_disks(wanted: t.Sequence[Wanted], *, check: bool, fetch: Fetch) -> Outc
     """
     _check_paths(wanted)
     several = len(wanted) > 1
-    plans = [_named(one, several, fetch) for one in wanted]
-    before = {str(plan.wanted.dest): plan.shown_before for plan in plans if plan.changed}
-    after = {str(plan.wanted.dest): plan.shown_after for plan in plans if plan.changed}
+    plans = []
+    held = 0
+    for one in wanted:
+        plan = _named(one, several, fetch)
+        held += 0 if plan.octets is None else len(plan.octets)
+        plans.append(plan if held <= HELD else replace(plan, octets=None))
+    changes = [plan for plan in plans if plan.changed]
     if not check:
-        for plan in plans:
-            if plan.changed:
-                plan.apply()
+        remove([plan.wanted.dest for plan in changes if not plan.wanted.present])
+        place([plan.placement(fetch) for plan in changes if plan.wanted.present])
     warnings = dict.fromkeys(sentence for plan in plans for sentence in plan.warnings(several))
     return Outcome(
-        changed=any(plan.changed for plan in plans),
-        before=before,
-        after=after,
-        actions=tuple(plan.action for plan in plans if plan.changed),
+        changed=bool(changes),
+        before={str(plan.wanted.dest): plan.before for plan in changes},
+        after={str(plan.wanted.dest): plan.after for plan in changes},
+        actions=tuple({"action": plan.action, "dest": str(plan.wanted.dest)} for plan in changes),
         warnings=tuple(warnings),
-        data={"isos": [plan.report() for plan in plans]},
+        data={"isos": [plan.report for plan in plans]},
     )
 
 
@@ -146,99 +137,91 @@ def _named(wanted: Wanted, several: bool, fetch: Fetch) -> _Plan:
         raise type(error)(error.code, f"{wanted.dest}: {error.detail}", **error.context) from error
 
 
-def _plan(wanted: Wanted, fetch: Fetch) -> _Plan:
-    found = _look(wanted.dest)
-    if wanted.spec is None or not wanted.present:
-        return _Plan(wanted=wanted, found=found, lint=Lint("off"))
-    lint = Lint(wanted.restrict)
-    sources = Sources(lint=lint, fetch=fetch, safe=wanted.safe_sources, known=_Known(found.octets))
-    disk = compose(wanted.spec, sources)
-    lint.settle()
-    return _Plan(wanted=wanted, found=found, lint=lint, disk=disk, octets=write_image(disk, wanted.spec.source_date))
-
-
 @dataclass(frozen=True)
 class _Plan:
+    """What becomes of one disk. `octets` are those of the image, None when there are none or too many to be kept."""
+
     wanted: Wanted
-    found: _Found
-    lint: Lint
-    disk: t.Optional[Disk] = None
-    octets: bytes = b""
+    action: t.Optional[str]
+    report: t.Mapping[str, t.Any]
+    before: t.Mapping[str, t.Any]
+    after: t.Mapping[str, t.Any]
+    findings: tuple[Finding, ...] = ()
+    octets: t.Optional[bytes] = None
 
     @property
     def changed(self) -> bool:
-        found, wanted = self.found, self.wanted
-        if self.disk is None:
-            return found.there
-        kept = wanted.owner in (None, found.owner) and wanted.group in (None, found.group)
-        return found.octets != self.octets or found.mode != wanted.mode or not kept
-
-    @property
-    def action(self) -> dict[str, t.Any]:
-        if self.disk is None:
-            return {"action": "remove", "dest": str(self.wanted.dest)}
-        if self.found.octets == self.octets:
-            return {"action": "permit", "dest": str(self.wanted.dest)}
-        return {"action": "replace" if self.found.there else "create", "dest": str(self.wanted.dest)}
-
-    def apply(self) -> None:
-        """Write or remove the file; what was there is replaced in one step."""
-        dest = self.wanted.dest
-        if self.disk is None:
-            with storage_errors(dest):
-                dest.unlink(missing_ok=True)
-            fsync_directory(dest.parent)
-            return
-        if self.found.octets != self.octets:
-            write_atomic(dest, self.octets, self.wanted.mode)
-        with storage_errors(dest):
-            if self.wanted.owner is not None or self.wanted.group is not None:
-                owner, group = (-1 if one is None else one for one in (self.wanted.owner, self.wanted.group))
-                os.chown(dest, owner, group, follow_symlinks=False)
-            dest.chmod(self.wanted.mode)
+        return self.action is not None
 
     def warnings(self, several: bool) -> list[str]:
         """The sentences of the lint."""
         where = f"{self.wanted.dest}: " if several else ""
-        return [f"{where}{finding.sentence}" for finding in self.lint.findings]
+        return [f"{where}{finding.sentence}" for finding in self.findings]
 
-    def report(self) -> dict[str, t.Any]:
-        """The disk for results."""
-        dest = str(self.wanted.dest)
-        if self.disk is None:
-            return {"dest": dest, "state": "absent", "changed": self.changed}
-        return {
-            "dest": dest,
-            "state": "present",
-            "changed": self.changed,
-            "sha512": hashlib.sha512(self.octets).hexdigest(),
-            "size": len(self.octets),
-            **describe(self.disk),
-            "lint": [finding.as_dict() for finding in self.lint.findings],
-        }
+    def placement(self, fetch: Fetch) -> Placement:
+        """How the file gets into its place."""
+        wanted = self.wanted
 
-    @property
-    def shown_before(self) -> dict[str, t.Any]:
-        if not self.found.there:
-            return {}
-        if self.found.octets is None:
-            return {"content": "no context disk"}
-        try:
-            disk = read_image(self.found.octets, str(self.wanted.dest))
-        except ContextError:
-            return {"content": "no ISO 9660 image", "size": len(self.found.octets)}
-        return self._shown(known_secrets(disk, self.disk), self.found.mode)
+        def octets() -> bytes:
+            if self.octets is not None:
+                return self.octets
+            again = _plan(wanted, fetch)
+            if again.octets is None or again.report["sha512"] != self.report["sha512"]:
+                raise ContextError("option_invalid", f"{wanted.dest}: a source changed while the disks were made")
+            return again.octets
 
-    @property
-    def shown_after(self) -> dict[str, t.Any]:
-        return {} if self.disk is None else self._shown(self.disk, self.wanted.mode)
+        kept = self.action == "permit"
+        return Placement(wanted.dest, None if kept else octets, wanted.mode, wanted.owner, wanted.group)
 
-    def _shown(self, disk: Disk, mode: int) -> dict[str, t.Any]:
-        date = {} if self.wanted.spec is None else {"source_date": self.wanted.spec.source_date}
-        entries = {path: _text(disk.entries[path]) for path in sorted(disk.entries) if path != "context.sh"}
-        variables = {name: _masked(value) for name, value in sorted(disk.variables.items())}
-        shown = {"label": disk.label, "mode": f"{mode:04o}", "files": entries, "variables": variables}
-        return {**shown, **date} if disk is self.disk else shown
+
+def _plan(wanted: Wanted, fetch: Fetch) -> _Plan:
+    found = look(wanted.dest)
+    dest = str(wanted.dest)
+    if wanted.spec is None or not wanted.present:
+        report = {"dest": dest, "state": "absent", "changed": found.there}
+        gone = _shown_found(found, dest, None) if found.there else {}
+        return _Plan(wanted, "remove" if found.there else None, report, gone, {})
+    lint = Lint(wanted.restrict)
+    sources = Sources(lint=lint, fetch=fetch, safe=wanted.safe_sources, known=_Known(found.octets))
+    disk = compose(wanted.spec, sources)
+    lint.settle()
+    octets = write_image(disk, wanted.spec.source_date)
+    action = _action(wanted, found, octets)
+    report = {
+        **{"dest": dest, "state": "present", "changed": action is not None},
+        **{"sha512": hashlib.sha512(octets).hexdigest(), "size": len(octets)},
+        **describe(disk),
+        "lint": [finding.as_dict() for finding in lint.findings],
+    }
+    before: dict[str, t.Any] = {}
+    after: dict[str, t.Any] = {}
+    if action is not None:
+        before = _shown_found(found, dest, disk) if found.there else {}
+        after = {**_shown(disk, wanted.mode), "source_date": wanted.spec.source_date}
+    return _Plan(wanted, action, report, before, after, tuple(lint.findings), octets)
+
+
+def _action(wanted: Wanted, found: Found, octets: bytes) -> t.Optional[str]:
+    if found.octets != octets:
+        return "replace" if found.there else "create"
+    owned = wanted.owner in (None, found.owner) and wanted.group in (None, found.group)
+    return None if owned and found.mode == wanted.mode else "permit"
+
+
+def _shown_found(found: Found, dest: str, other: t.Optional[Disk]) -> dict[str, t.Any]:
+    if found.octets is None:
+        return {"content": "no context disk"}
+    try:
+        disk = read_image(found.octets, dest)
+    except ContextError:
+        return {"content": "no ISO 9660 image", "size": len(found.octets)}
+    return _shown(known_secrets(disk, other), found.mode)
+
+
+def _shown(disk: Disk, mode: int) -> dict[str, t.Any]:
+    entries = {path: _text(disk.entries[path]) for path in sorted(disk.entries) if path != "context.sh"}
+    variables = {name: _masked(value) for name, value in sorted(disk.variables.items())}
+    return {"label": disk.label, "mode": f"{mode:04o}", "files": entries, "variables": variables}
 
 
 def describe(disk: Disk) -> dict[str, t.Any]:
@@ -283,31 +266,6 @@ class _Known:
                 except ContextError:
                     return None
         return next((octets for octets in self._files if hashlib.new(name, octets).hexdigest() == digest), None)
-
-
-def _look(dest: Path) -> _Found:
-    with storage_errors(dest, reading=True):
-        try:
-            fd = os.open(dest, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return _Found(octets=None)
-        except OSError:
-            if dest.is_symlink():
-                return _Found(octets=None, there=True)
-            raise
-        try:
-            status = os.fstat(fd)
-            if stat.S_ISDIR(status.st_mode):
-                raise ContextError("option_invalid", f"dest: {dest} is a directory")
-            if not stat.S_ISREG(status.st_mode):
-                raise ContextError("option_invalid", f"dest: {dest} is a device, or no file of another kind")
-            found = _Found(None, stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid, there=True)
-            if status.st_size > LARGEST_IMAGE:
-                return found
-            with os.fdopen(os.dup(fd), "rb") as file:
-                return replace(found, octets=file.read(LARGEST_IMAGE + 1))
-        finally:
-            os.close(fd)
 
 
 def _masked(value: t.Optional[str]) -> str:

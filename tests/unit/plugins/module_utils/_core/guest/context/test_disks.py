@@ -7,6 +7,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import subprocess
 import typing as t
 from pathlib import Path
 
@@ -174,3 +175,46 @@ def test_a_whole_disk_device_or_garbage_is_refused_when_read(tmp_path: Path) -> 
     assert t.cast("t.Any", refusal.value).code == "context_unreadable"
     with pytest.raises(Exception, match="There is no"):
         disks.look_at(str(tmp_path / "none"))
+
+
+def test_more_images_than_memory_should_hold_are_composed_again(
+    workshop: t.Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items = [{"dest": str(workshop.directory / f"{name}.iso"), "instance_id": name} for name in "abc"]
+    workshop.make(*items, scripts=SCRIPTS)
+    expected = {path.name: path.read_bytes() for path in workshop.directory.glob("*.iso")}
+    for path in workshop.directory.glob("*.iso"):
+        path.unlink()
+    monkeypatch.setattr(disks, "HELD", len(expected["a.iso"]))
+    workshop.make(*items, scripts=SCRIPTS)
+    assert {path.name: path.read_bytes() for path in workshop.directory.glob("*.iso")} == expected
+
+
+def test_a_source_that_changes_meanwhile_is_refused(workshop: t.Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = workshop.file("x.conf", b"planned")
+
+    def change(dests: t.Sequence[Path]) -> None:
+        workshop.file("x.conf", b"changed")
+        assert not dests
+
+    monkeypatch.setattr(disks, "HELD", 0)
+    monkeypatch.setattr(disks, "remove", change)
+    with pytest.raises(Exception, match="a source changed"):
+        workshop.make(files=[{"src": source}])
+    assert list(workshop.directory.glob("*.iso")) == [] and list(workshop.directory.glob(".*")) == []
+
+
+@pytest.mark.needs("root", "mount")
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(workshop: t.Any, tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", small], check=True, timeout=10)
+    try:
+        dest = small / "a.iso"
+        workshop.make(dest=str(dest), scripts=SCRIPTS)
+        before = dest.read_bytes()
+        big = workshop.file("big", os.urandom(300_000))
+        assert workshop.refused(dest=str(dest), files=[{"src": big}]).code == "disk_full"
+        assert [path.name for path in small.iterdir()] == ["a.iso"] and dest.read_bytes() == before
+    finally:
+        subprocess.run(["umount", small], check=True, timeout=10)
