@@ -173,11 +173,13 @@ images:
           type: str
           sample: approve
         target_type:
-          description: Whether it was decided for an V(image) or for a V(tag).
+          description:
+            - What was decided about - an V(image), a V(tag), a whole V(list), an V(endorser), or the V(rule) that
+              decides.
           type: str
           sample: image
         target:
-          description: The UUID or the tag.
+          description: The UUID, the tag, the identifier of the list, the endorser, or the name of the rule.
           type: str
           sample: 2b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1
         list:
@@ -196,6 +198,10 @@ images:
           description: The end of the decision, V(null) if it has none.
           type: str
           sample: '2027-01-31T00:00:00Z'
+        begins:
+          description: When a rule about the age of images begins, or began, to speak of this one. Else V(null).
+          type: str
+          sample: null
     metadata:
       description: The image as its list describes it, with every key.
       type: dict

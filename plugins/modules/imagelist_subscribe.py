@@ -83,10 +83,12 @@ options:
         type: str
   select:
     description:
-      - The images of the list to be cached once they are approved, by UUID or by tag.
+      - The images of the list to be cached once they are approved, by UUID, by tag, or by what they are like. An item
+        that is a mapping is a match with the keys that O(hepix.vmimages.image_policy#module:rules[].match) has, such as
+        C(format) and C(arch).
       - When empty, these are the images that a decision approves, and with O(new_images=cache) all of them.
     type: list
-    elements: str
+    elements: raw
     default: []
   new_images:
     description:
@@ -282,9 +284,9 @@ subscription:
         allow_sha1: false
         allow_host: false
     select:
-      description: The selected images, by UUID or by tag.
+      description: The selected images, by UUID, by tag, or by what they are like.
       type: list
-      elements: str
+      elements: raw
       sample: []
     new_images:
       description: What happens to new images.
@@ -486,7 +488,7 @@ ARGUMENTS = {
     "uri": {"type": "str"},
     "identifier": {"type": "str"},
     "endorsers": SIGNERS,
-    "select": {"type": "list", "elements": "str", "default": []},
+    "select": {"type": "list", "elements": "raw", "default": []},
     "new_images": {"type": "str", "choices": ["report", "approve", "cache", "refuse"], "default": "report"},
     "tag_key": {"type": "str", "default": "dc:title", "no_log": False},
     "max_list_age": {"type": "str"},

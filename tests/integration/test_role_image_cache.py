@@ -180,7 +180,21 @@ def fresh(place: Path, wheelhouse: Path, subscription: dict[str, t.Any], run_pla
         "image_cache_mail": {"from": "vmimages@example.org", "smtp": "localhost:25"},
         "image_cache_purge_expired": "14d",
         "image_cache_subscriptions": [subscription],
-        "image_cache_decisions": [{"decision": "approve", "tags": ["worker"], "reason": "Tested."}],
+        "image_cache_rules": [
+            {
+                "name": "huge",
+                "decision": "blacklist",
+                "match": {"size_min": "60 GiB"},
+                "reason": "The disks are small.",
+            },
+            {"name": "raw", "decision": "approve", "match": {"list": subscription["uri"], "vo": "x"}},
+        ],
+        "image_cache_rules_author": "sally",
+        "image_cache_decisions": [
+            {"decision": "approve", "tags": ["worker"], "reason": "Tested."},
+            {"decision": "approve", "whole_lists": [subscription["uri"]], "until": "2099-01-31T00:00:00Z"},
+            {"decision": "run_anyway", "endorsers": subscription["endorsers"], "author": "sally"},
+        ],
     }
     return Tree(root, place / "play.yml", variables, run_playbook)
 
@@ -345,7 +359,10 @@ def test_variables_that_cannot_be_are_refused_in_words(tree: Tree, variables: di
     assert sentence in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize(("task", "module"), [("Subscribe", "imagelist_subscribe"), ("Decide", "image_decision")])
+@pytest.mark.parametrize(
+    ("task", "module"),
+    [("Subscribe", "imagelist_subscribe"), ("Declare the rules", "image_policy"), ("Decide", "image_decision")],
+)
 def test_the_role_hands_every_option_of_a_module_on(task: str, module: str) -> None:
     tasks = yaml.safe_load((ROLE / "tasks/lists.yml").read_text())[0]["block"]
     (given,) = [entry[f"hepix.vmimages.{module}"] for entry in tasks if entry["name"] == task]

@@ -133,8 +133,8 @@ REMEDIES: t.Final[t.Mapping[str, str]] = {
     "subscription_invalid": "Correct the named option.",
     "decision_invalid": "Correct the named option.",
     "endorser_invalid": "Correct the named option.",
-    "unknown_endorser": "Add the endorser first (module endorser), or name the (DN, CA) pair itself; `vmimages status` "
-    "shows the registered endorsers.",
+    "unknown_endorser": "Check the spelling; otherwise add the endorser first (module endorser), or subscribe to a "
+    "list that this endorser may sign.",
     "rule_invalid": "Correct the named rule; the rules that stood before stay in force.",
     "settings_invalid": "Correct the named key of settings.json in the state directory.",
     "settings_unsafe": "Let only root and the owner of the state directory write this file (chmod go-w).",

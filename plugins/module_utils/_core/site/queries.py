@@ -116,6 +116,7 @@ def describe(known: Known) -> dict[str, t.Any]:
                 "reason": decision.reason,
                 "author": decision.author,
                 "until": to_text(decision.until) if decision.until else None,
+                "begins": to_text(decision.begins) if decision.begins else None,
             }
             for decision in known.decisions
         ],

@@ -87,3 +87,27 @@ def test_nothing_can_be_decided_without_a_subscription(bench: t.Any) -> None:
     options = {"decision": "approve", "images": [IMAGE], "state_dir": str(bench.state_dir)}
     assert bench.run("image_decision", options)["code"] == "state_missing"
     assert not bench.state_dir.exists()
+
+
+def test_a_whole_list_and_an_endorser_are_decided_for(subscribed: t.Any) -> None:
+    pair = {"dn": subscribed.pki.endorser.dn, "ca": subscribed.pki.endorser.ca}
+    name = f"{pair['dn']} issued by {pair['ca']}"
+    options = {"decision": "blacklist", "state_dir": str(subscribed.state_dir)}
+    result = subscribed.done("image_decision", {**options, "whole_lists": [LIST], "endorsers": [pair]})
+    assert result["actions"] == [{"action": "blacklist", "list": LIST}, {"action": "blacklist", "endorser": name}]
+    assert set(result["decisions"]) == {LIST, name}
+    assert subscribed.verdict()["code"] == "blacklisted"
+    found = subscribed.done("image_info", {"state_dir": str(subscribed.state_dir), "images": [IMAGE]})["images"][0]
+    about = {(item["target_type"], item["target"]) for item in found["decisions"]}
+    assert about == {("list", LIST), ("endorser", name)}
+    cleared = {**options, "decision": "clear", "whole_lists": [subscribed.uri], "endorsers": [pair]}
+    assert subscribed.done("image_decision", cleared)["decisions"] == {LIST: [], name: []}
+    assert subscribed.done("image_decision", cleared)["changed"] is False
+    assert subscribed.verdict()["code"] == "not_approved"
+
+
+def test_an_endorser_that_may_be_misspelt_is_a_warning(subscribed: t.Any) -> None:
+    pair = {"dn": "/CN=Nobody", "ca": "/CN=Nowhere"}
+    options = {"decision": "blacklist", "state_dir": str(subscribed.state_dir), "endorsers": [pair]}
+    assert "endorsers[0]: no list is signed by /CN=Nobody" in subscribed.done("image_decision", options).warnings[0]
+    assert subscribed.run("image_decision", {**options, "decision": "approve"})["code"] == "unknown_endorser"

@@ -65,6 +65,7 @@ def judging() -> None:
     from ..history import verdicts  # noqa: F401
     from ..judgement import snapshot  # noqa: F401
     from ..reports import publish  # noqa: F401
+    from ..rules import rule  # noqa: F401
 
     _import(_LATE_JUDGING)
 

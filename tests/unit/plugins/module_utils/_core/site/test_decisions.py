@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import threading
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -163,3 +164,150 @@ def test_a_sync_renews_a_snapshot_after_the_crls_have_changed(world: World) -> N
     assert not world.sync().changed
     document = snapshot.load(StateDirectory.at(world.state))
     assert document["images"][IMAGE]["verdict"]["code"] == "crl_unavailable"
+
+
+def _endorser(world: World) -> dict[str, str]:
+    return {"dn": world.pki.endorser.dn, "ca": world.pki.endorser.ca}
+
+
+def _target(world: World) -> str:
+    return f"{world.pki.endorser.dn} issued by {world.pki.endorser.ca}"
+
+
+def test_a_whole_list_is_decided_about_with_its_images_to_come(world: World) -> None:
+    world.publish("1", [world.image()])
+    world.subscribe(select=["SL5", "SL6"])
+    outcome = world.decide("approve", lists=[world.uri()], reason="agreed")
+    assert outcome.actions == ({"action": "approve", "list": LIST},)
+    assert outcome.data["decisions"] == {
+        LIST: [{"decision": "approve", "reason": "agreed", "until": None, "author": "sam", "list": None}]
+    }
+    assert not world.decide("approve", lists=[LIST.upper()], reason="agreed").changed
+    world.publish("2", [world.image(version="2"), world.image(IMAGE_2, title="SL6")])
+    world.refresh()
+    world.sync()
+    assert world.verdict(IMAGE)["allowed"] and world.verdict(IMAGE_2)["allowed"]
+    world.decide("blacklist", lists=[LIST])
+    assert world.verdict(IMAGE)["code"] == world.verdict(IMAGE_2)["code"] == "blacklisted"
+    assert world.decide("clear", lists=[LIST]).changed
+    assert world.verdict(IMAGE)["code"] == "not_approved"
+
+
+def test_an_endorser_is_decided_about_in_every_list(world: World) -> None:
+    _two_lists(world)
+    _decide_tag(world, "approve", of_list=OTHER_LIST)
+    world.sync()
+    outcome = world.decide("blacklist", endorsers=[_endorser(world)])
+    assert outcome.actions == ({"action": "blacklist", "endorser": _target(world)},)
+    assert world.verdict(IMAGE)["code"] == world.verdict(IMAGE_2)["code"] == "blacklisted"
+    world.decide("clear", endorsers=[_endorser(world)])
+    world.decide("blacklist", endorsers=[_endorser(world)], of_list=OTHER_LIST)
+    assert world.verdict(IMAGE)["allowed"] and world.verdict(IMAGE_2)["code"] == "blacklisted"
+
+
+def test_another_endorser_who_steps_in_is_not_the_approved_one(world: World) -> None:
+    other = world.pki.issue("Other Endorser", 100)
+    image = world.image()
+    world.publish("1", [image])
+    world.subscribe(endorsers=[_endorser(world), {"dn": other.dn, "ca": other.ca}], select=["SL5"])
+    world.decide("approve", endorsers=[_endorser(world)])
+    world.sync()
+    assert world.verdict()["allowed"]
+    world.publish("2", [image], signer=other)
+    world.refresh()
+    assert world.verdict()["code"] == "not_approved"
+    world.decide("blacklist", endorsers=[{"dn": other.dn, "ca": other.ca}])
+    assert world.verdict()["code"] == "blacklisted"
+    world.publish("3", [image])
+    world.refresh()
+    assert world.verdict()["allowed"]
+
+
+def test_one_endorser_is_meant_by_every_spelling(world: World) -> None:
+    """OpenSSL 1 and 3 write a slash inside a name differently, and tools write UTF-8 or its octets."""
+    signer = world.pki.issue("Zoë/x", 100)
+    octets = signer.dn.replace("ë", "\\xC3\\xAB")
+    spellings = [octets, signer.dn, octets.replace("/x", "\\/x")]
+    world.publish("1", [world.image()], signer=signer)
+    world.subscribe(new_images="cache", endorsers=[{"dn": octets, "ca": signer.ca}])
+    world.sync()
+    for spelling in spellings:
+        pair = {"dn": spelling, "ca": signer.ca}
+        assert world.decide("blacklist", endorsers=[pair]).data["decisions"].keys() == {
+            f"{octets} issued by {signer.ca}"
+        }
+        assert world.verdict()["code"] == "blacklisted"
+        assert world.decide("clear", endorsers=[{"dn": spellings[1], "ca": signer.ca}]).changed
+        assert world.verdict()["allowed"]
+
+
+def test_who_was_blacklisted_in_advance_is_cleared_by_any_spelling(world: World) -> None:
+    signer = world.pki.issue("Zoë", 100)
+    plain = {"dn": signer.dn, "ca": signer.ca}
+    world.publish("1", [world.image()], signer=signer)
+    outcome = world.decide("blacklist", endorsers=[plain])
+    assert "check the spelling" in outcome.warnings[0]
+    world.subscribe(new_images="cache", endorsers=[{"dn": signer.dn, "ca": signer.ca}])
+    assert world.verdict()["code"] == "blacklisted"
+    octets = signer.dn.replace("ë", "\\xC3\\xAB")
+    assert world.decide("clear", endorsers=[{"dn": octets, "ca": signer.ca}]).changed
+    assert world.verdict()["code"] == "not_cached"
+
+
+def test_a_registered_endorser_is_meant_with_every_pair(world: World) -> None:
+    other = world.pki.issue("Other Endorser", 100)
+    world.publish("1", [world.image()], signer=other)
+    world.subscribe(new_images="cache", endorsers=[_endorser(world), {"dn": other.dn, "ca": other.ca}])
+    world.sync()
+    world.register({"name": "erin", "pairs": [_endorser(world)]})
+    world.decide("blacklist", endorsers=[{"name": "erin"}])
+    assert world.verdict()["allowed"]
+    world.register({"name": "erin", "pairs": [_endorser(world), {"dn": other.dn, "ca": other.ca}]})
+    assert world.verdict()["code"] == "blacklisted"
+    assert world.decide("clear", endorsers=[{"name": "erin"}]).changed
+    assert world.verdict()["allowed"]
+
+
+def test_a_list_that_is_not_subscribed_can_be_blacklisted_and_cleared(world: World) -> None:
+    assert "No list" in world.decide("blacklist", lists=[LIST]).warnings[0]
+    world.publish("1", [world.image()])
+    world.subscribe(new_images="cache")
+    assert world.verdict()["code"] == "blacklisted"
+    with world.open() as catalogue:
+        unsubscribe(catalogue, identifier=LIST)
+    assert world.decide("clear", lists=[LIST]).changed
+
+
+@pytest.mark.parametrize(
+    ("decision", "about", "code"),
+    [
+        ("approve", {"lists": [OTHER_LIST]}, "unknown_list"),
+        ("run_anyway", {"lists": ["https://example.org/x"]}, "unknown_list"),
+        ("blacklist", {"lists": ["https://example.org/x"]}, "unknown_list"),
+        ("approve", {"endorsers": [{"dn": "/CN=Nobody", "ca": "/CN=CA"}]}, "unknown_endorser"),
+        ("approve", {"endorsers": [{"dn": "CN=Nobody", "ca": "/CN=CA"}]}, "decision_invalid"),
+        ("approve", {"endorsers": [{"name": "nobody"}]}, "unknown_endorser"),
+        ("blacklist", {"endorsers": [{"name": "nobody"}]}, "unknown_endorser"),
+        ("blacklist", {"endorsers": [{"name": "erin", "dn": "/CN=Erin"}]}, "decision_invalid"),
+        ("blacklist", {"lists": [LIST], "of_list": LIST}, "decision_invalid"),
+        ("blacklist", {}, "decision_invalid"),
+    ],
+)
+def test_a_target_that_is_nobody_is_refused(world: World, decision: str, about: dict[str, Any], code: str) -> None:
+    with pytest.raises(VmimagesError) as found:
+        world.decide(decision, **about)
+    assert found.value.code == code
+    assert world.rows()["decisions"] == []
+
+
+def test_what_was_decided_until_a_time_that_is_over_still_stands_as_decided(world: World) -> None:
+    """A playbook that is run again after the end of a decision changes nothing, and does not fail."""
+    world.publish("1", [world.image()])
+    world.subscribe()
+    until = world.now + timedelta(days=1)
+    assert world.decide("approve", IMAGE, until=until).changed
+    world.now += timedelta(days=2)
+    assert not world.decide("approve", IMAGE, until=until).changed
+    with pytest.raises(VmimagesError) as found:
+        world.decide("blacklist", IMAGE, until=until)
+    assert found.value.code == "decision_invalid" and found.value.context["option"] == "until"
