@@ -11,6 +11,8 @@ short_description: Tell whether virtual machine images may run at a site, and wh
 version_added: 0.1.0
 description:
   - Reads the images of a site's subscriptions, each with its verdict - may it run now, and every reason.
+  - Audits ask with O(as_of) what a verdict would have been at an earlier time, and with O(history) what became of an
+    image.
   - It reads what the site knows. It fetches nothing and changes nothing.
 author:
   - The hepix.vmimages contributors (@hepix-vmimages)
@@ -33,6 +35,39 @@ options:
     type: list
     elements: str
     default: []
+  paths:
+    description:
+      - Files, to tell about the images that they are - files of the cache, under any name, symbolic or hard link. The
+        verdict is then that on this file, and its path the real one of this file.
+      - Another file is a failure (V(file_unknown)) unless O(hash). After a further hard link was made, the cached file
+        counts as changed until it is read again (O(hepix.vmimages.image_cache#module:verify), or O(hash) here).
+    type: list
+    elements: path
+    default: []
+  hash:
+    description:
+      - Whether a file of O(paths) that is not known as one of the cache is read, to find the image with its octets.
+    type: bool
+    default: false
+  sha512:
+    description:
+      - SHA-512 digests in hexadecimal digits, to tell about the images with these octets. Of several it is the latest
+        endorsed one, and RV(images[].holders) names all.
+    type: list
+    elements: str
+    default: []
+  as_of:
+    description:
+      - A time in UTC, for audits. The answer is what it would have been then, by the journal up to that time. The
+        certification path is judged as of that time with the trust anchors and revocation lists that are there now.
+      - What was good at another time authorises nothing now. RV(images[].verdict.allowed) is never V(true) then;
+        RV(images[].verdict.would_have_been_allowed) says it.
+    type: str
+  history:
+    description:
+      - Whether to tell the history of each image as well. The whole journal is read for it.
+    type: bool
+    default: false
   lists:
     description:
       - The UUIDs of lists, to tell about their images only.
@@ -41,7 +76,7 @@ options:
     default: []
   state:
     description:
-      - Which images to return - those that may run, those that may not, or both.
+      - Which images to return - those that may run, those that may not, or both. With O(as_of) as it would have been.
     type: str
     choices: [any, allowed, refused]
     default: any
@@ -65,6 +100,26 @@ EXAMPLES = r"""
 - name: Find everything that may not run
   hepix.vmimages.image_info:
     state: refused
+
+- name: Ask about a file
+  hepix.vmimages.image_info:
+    paths: [/srv/images/worker.qcow2]
+    hash: true
+
+- name: Ask whether the image could have run on the second of January
+  hepix.vmimages.image_info:
+    images: [2b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1]
+    as_of: '2026-01-02T12:00:00Z'
+  register: audited
+
+- name: Say so
+  ansible.builtin.debug:
+    msg: "{{ audited.images[0].verdict.would_have_been_allowed }}: {{ audited.images[0].verdict.reasons }}"
+
+- name: Ask who endorsed it, and what was decided about it
+  hepix.vmimages.image_info:
+    images: [2b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1]
+    history: true
 """
 
 RETURN = r"""
@@ -119,9 +174,14 @@ images:
       type: dict
       contains:
         allowed:
-          description: Whether it may run.
+          description: Whether it may run. Never with O(as_of).
           type: bool
           sample: false
+        would_have_been_allowed:
+          description: Whether it would have been allowed to run at that time.
+          type: bool
+          returned: with O(as_of)
+          sample: true
         code:
           description: The stable code of the weightiest reason, V(allowed) or V(run_anyway) if it may run.
           type: str
@@ -144,7 +204,7 @@ images:
           type: str
           sample: Approve the image, if the site wants it (image_decision).
         path:
-          description: The file to run, V(null) where there is none in the cache.
+          description: The file to run, V(null) where there is none in the cache, and with O(as_of).
           type: str
           sample: /var/lib/hepix-vmimages/cache/current/2b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1_2_9b71d224bd62f378
         good_until:
@@ -160,7 +220,7 @@ images:
           type: str
           sample: /var/lib/hepix-vmimages/cache/current/2b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1_2_9b71d224bd62f378
         unchanged:
-          description: Whether size, times and inode are still those of the verified file.
+          description: Whether size, times and inode are still those of the verified file. V(null) with O(as_of).
           type: bool
           sample: true
     decisions:
@@ -205,6 +265,236 @@ images:
     metadata:
       description: The image as its list describes it, with every key.
       type: dict
+    holders:
+      description: All images that are or were these octets, the best first.
+      type: list
+      elements: dict
+      returned: for O(paths) and O(sha512)
+      contains:
+        list:
+          description: The UUID of the list.
+          type: str
+        identifier:
+          description: The UUID of the image.
+          type: str
+        version:
+          description: The version of the image.
+          type: str
+        tag:
+          description: The tag of the image.
+          type: str
+        endorsed:
+          description: Whether the list's accepted version holds it.
+          type: bool
+    history:
+      description: What became of the image.
+      type: dict
+      returned: with O(history)
+      contains:
+        appearances:
+          description: Every state of the image in every list, in the order of time.
+          type: list
+          elements: dict
+          contains:
+            list:
+              description: The UUID of the list.
+              type: str
+            version:
+              description: The version of the image.
+              type: str
+            sha512:
+              description: The SHA-512 digest of the image.
+              type: str
+            size:
+              description: Its size in octets.
+              type: int
+            title:
+              description: Its title.
+              type: str
+            uri:
+              description: Its address.
+              type: str
+            since:
+              description: The version of the list that said so first.
+              type: dict
+              contains:
+                list_version:
+                  description: The version of the list.
+                  type: str
+                at:
+                  description: When it was accepted.
+                  type: str
+            until:
+              description: The version of the list that no longer said so, V(null) while it stands.
+              type: dict
+              contains:
+                list_version:
+                  description: The version of the list.
+                  type: str
+                at:
+                  description: When it was accepted.
+                  type: str
+        endorsements:
+          description: Every accepted message of a list that holds the image, in the order of time.
+          type: list
+          elements: dict
+          contains:
+            list:
+              description: The UUID of the list.
+              type: str
+            list_version:
+              description: The version of the list.
+              type: str
+            version:
+              description: The version of the image.
+              type: str
+            sha512:
+              description: The SHA-512 digest of the image.
+              type: str
+            number:
+              description: The line of the journal.
+              type: int
+            at:
+              description: When the message was accepted.
+              type: str
+            created:
+              description: When the list was made.
+              type: str
+            expires:
+              description: When the list expires.
+              type: str
+            signer:
+              description: Who signed it, as in RV(hepix.vmimages.imagelist_history#module:versions[].signer).
+              type: dict
+            message_sha256:
+              description: The SHA-256 digest of the message.
+              type: str
+            intact:
+              description: Whether the kept message is the one that was accepted.
+              type: bool
+        decisions:
+          description:
+            - The site's decisions about it, in the order of time - those about the image, its tags, its lists and its
+              endorsers, and the rules as they began, changed or ended to speak of it.
+          type: list
+          elements: dict
+          contains:
+            at:
+              description: When it was recorded.
+              type: str
+            by:
+              description: The user who recorded it.
+              type: str
+            number:
+              description: The line of the journal.
+              type: int
+            decision:
+              description: What was decided, V(clear) for the end of a decision.
+              type: str
+            target_type:
+              description: What it was decided for, V(image), V(tag), V(list), V(endorser) or V(rule).
+              type: str
+            target:
+              description: Its UUID, tag or name.
+              type: str
+            list:
+              description: The list whose image is meant. V(null) where the decision speaks of every list.
+              type: str
+            reason:
+              description: Why.
+              type: str
+            author:
+              description: Who decided.
+              type: str
+            until:
+              description: The end of the decision, V(null) if it has none.
+              type: str
+        events:
+          description: What became of its files in the cache.
+          type: list
+          elements: dict
+          contains:
+            at:
+              description: When.
+              type: str
+            by:
+              description: The user of the process.
+              type: str
+            number:
+              description: The line of the journal.
+              type: int
+            event:
+              description: V(cached), V(expired), V(damaged), V(purged) or V(lost).
+              type: str
+            file:
+              description: The name of the file.
+              type: str
+            version:
+              description: The version of the image, V(null) where the line names the file alone.
+              type: str
+            sha512:
+              description: The SHA-512 digest of the image, V(null) where the line names the file alone.
+              type: str
+            list:
+              description: The list for which it was fetched, V(null) where the line names the file alone.
+              type: str
+            code:
+              description: The verdict by which it expired, V(null) otherwise.
+              type: str
+        holders:
+          description: All images that are or were the octets of its last version, as RV(images[].holders).
+          type: list
+          elements: dict
+          contains:
+            list:
+              description: The UUID of the list.
+              type: str
+            identifier:
+              description: The UUID of the image.
+              type: str
+            version:
+              description: The version of the image.
+              type: str
+            tag:
+              description: The tag of the image.
+              type: str
+            endorsed:
+              description: Whether the list's accepted version holds it.
+              type: bool
+audit:
+  description: Whether the answer is that of another time, O(as_of).
+  type: bool
+  returned: success
+  sample: false
+authorises:
+  description: Whether an image may be started by this answer. Never with O(as_of).
+  type: bool
+  returned: success
+  sample: true
+as_of:
+  description: The time of the answer, V(null) without O(as_of).
+  type: str
+  returned: success
+  sample: '2026-01-02T12:00:00Z'
+basis:
+  description: What the answer of another time rests on, V(null) without O(as_of).
+  type: dict
+  returned: success
+  contains:
+    journal_line:
+      description: The last line of the journal that counts.
+      type: int
+      sample: 42
+    journal_line_at:
+      description: When it was written, V(null) where there was none.
+      type: str
+    doubt:
+      description: A sentence where the site's clock had gone back, so that it is not certain which lines count.
+      type: str
+    notes:
+      description: What such an answer cannot know, in sentences.
+      type: list
+      elements: str
 code:
   description: The stable code of the refusal.
   type: str
@@ -221,33 +511,53 @@ context:
   returned: failure
 """
 
+import contextlib
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.arguments import CATALOGUE
+from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.arguments import CATALOGUE, timestamp
 from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.dependencies import CRYPTOGRAPHY
 from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.running import run
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.queries import images
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.site import queries
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.history import images as told
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.history import verdicts
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.judgement.asked import candidate
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.store.catalogue import Catalogue
 
 ARGUMENTS = {
     "images": {"type": "list", "elements": "str", "default": []},
     "tags": {"type": "list", "elements": "str", "default": []},
     "lists": {"type": "list", "elements": "str", "default": []},
+    "paths": {"type": "list", "elements": "path", "default": []},
+    "hash": {"type": "bool", "default": False},
+    "sha512": {"type": "list", "elements": "str", "default": []},
     "state": {"type": "str", "choices": ["any", "allowed", "refused"], "default": "any"},
+    "as_of": {"type": "str"},
+    "history": {"type": "bool", "default": False},
     **CATALOGUE,
 }
+NOW: dict[str, t.Any] = {"audit": False, "authorises": True, "as_of": None, "basis": None}
 
 
 def ask(module: AnsibleModule) -> t.Mapping[str, t.Any]:
     """Return the images that the options name, with their verdicts."""
     options = module.params
-    with Catalogue.open(options["state_dir"], index_path=options["index"]) as catalogue:
-        found = images(
-            catalogue, images=options["images"], tags=options["tags"], lists=options["lists"], state=options["state"]
-        )
-    return {"images": found}
+    when = timestamp(options, "as_of")
+    with contextlib.ExitStack() as stack:
+        # Before the state's owner takes over: the files may be readable for whoever asks alone.
+        files = [stack.enter_context(candidate(path, read=options["hash"])) for path in options["paths"]]
+        catalogue = stack.enter_context(Catalogue.open(options["state_dir"], index_path=options["index"]))
+        named = {key: options[key] for key in ("images", "tags", "lists", "sha512", "state")}
+        if when is None:
+            answer = {"images": queries.images(catalogue, files=files, **named), **NOW}
+        else:
+            answer = verdicts.images(catalogue, when, files=files, **named)
+        if options["history"]:
+            histories = told.history(catalogue, {image["identifier"] for image in answer["images"]})
+            for image in answer["images"]:
+                image["history"] = histories[image["identifier"]]
+    return answer
 
 
 def main() -> t.NoReturn:

@@ -5,16 +5,17 @@
 ``vmimages refresh [LIST ...]``   ask the servers of the subscribed lists, and accept what is new
 ``vmimages sync``                 make the cache what lists and decisions say
 ``vmimages status``               the lists and the images, with their verdicts
-``vmimages verdict UUID|TAG``     may this image run now; prints its path if it may
+``vmimages verdict UUID|TAG|...`` may this image run now; prints its path if it may; with ``--at``, might it have run
+``vmimages history LIST|IMAGE``   who signed it when, what was decided, what changed between two versions
 ``vmimages verify FILE``          verify one signed message, without any state
 ``vmimages rebaseline LIST``      name the content of a list that is accepted next, whatever its version
 ``vmimages events``               tell handlers and endorsers what they have not been told yet
 ``vmimages audit``                read the whole journal and all archived messages, and tell what is damaged
 ``vmimages rebuild``              make the index anew from the journal and the archived messages
 
-Exit codes: 0 done, or allowed; 1 refused, or not allowed; 2 wrong usage; 3 some lists, images or handlers failed, the
-others are done; 4 an internal error. With ``--json`` the answer, or ``{"error": ...}``, is one JSON document on
-standard output.
+Exit codes: 0 done, or allowed; 1 refused, or not allowed, and always for an audit; 2 wrong usage; 3 some lists, images
+or handlers failed, the others are done; 4 an internal error. With ``--json`` the answer, or ``{"error": ...}``, is one
+JSON document on standard output.
 """
 
 from __future__ import annotations
@@ -63,6 +64,10 @@ def _command(name: str) -> t.Callable[[argparse.Namespace], int]:
         from .command import gate
 
         return gate.verdict
+    if name == "history":
+        from .command import history
+
+        return history.history
     if name == "verify":
         from .command import message
 

@@ -42,6 +42,7 @@ def parse(arguments: t.Sequence[str] | None) -> argparse.Namespace:
     _sync(commands)
     _status(commands)
     _verdict(commands)
+    _history(commands)
     _verify(commands)
     _rebaseline(commands)
     _state_command(commands, "events", "tell handlers and endorsers what they have not been told yet")
@@ -136,6 +137,21 @@ def _verdict(commands: t.Any) -> None:
         type=_duration,
         help="refuse verdicts recorded longer ago than this, such as 12h (users who may not open the catalogue are "
         "answered from verdicts.json)",
+    )
+
+
+def _history(commands: t.Any) -> None:
+    parser = _state_command(commands, "history", "tell what became of a list or of an image")
+    parser.add_argument(
+        "name", metavar="LIST|IMAGE", help="identifier or address of a list; or an image, as in verdict"
+    )
+    parser.add_argument(
+        "--between", metavar="VERSION", nargs=2, help="tell what changed between these two versions of the list"
+    )
+    parser.add_argument(
+        "--history-dir",
+        metavar="PATH",
+        help="an endorser's record (history_dir of imagelist_publish) in place of a site",
     )
 
 

@@ -53,6 +53,10 @@ class Difference:
         """Whether there is any, be it only that of the dates and the version."""
         return bool(self.keys or self.added or self.removed or self.changed)
 
+    def identifiers(self) -> dict[str, list[str]]:
+        """For JSON: the images by name alone."""
+        return {"added": list(self.added), "removed": list(self.removed), "changed": list(self.changed)}
+
     def as_dict(self) -> dict[str, t.Any]:
         """For JSON: ``keys``, and under ``images`` what was ``added``, ``removed`` and ``changed``."""
         return {

@@ -24,7 +24,7 @@ MODULE_UTILS = Path(command.__file__).resolve().parents[1]
 IMAGE = "2b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1"
 OTHER_IMAGE = "e0f7a6f0-62c8-4b6e-8f56-7f2d6f0f7d11"
 LIST = "5d4ce0b3-4fb5-4bd0-9b0f-6c1ea2a57ee3"
-COMMANDS = ("refresh", "sync", "status", "verdict", "verify", "rebaseline", "events", "rebuild")
+COMMANDS = ("refresh", "sync", "status", "verdict", "history", "verify", "rebaseline", "events", "rebuild")
 
 
 @dataclass(frozen=True)
