@@ -100,6 +100,12 @@ def demo_server() -> types.ModuleType:
 
 
 @pytest.fixture(scope="session")
+def misbehaving() -> types.ModuleType:
+    """A web server that does what it is told, however wrong: ``with misbehaving.Misbehaving(octets) as server``."""
+    return load_by_path(CHECKOUT / "tests" / "misbehaving.py")
+
+
+@pytest.fixture(scope="session")
 def now() -> datetime.datetime:
     """The session's time: aware, UTC, whole seconds."""
     return datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)

@@ -82,7 +82,7 @@ options:
     description:
       - How often an image is asked for again that does not come, after pauses that begin with a second and double.
       - Attempts that bring further octets do not count, and each goes on where the last one ended. What is there of an
-        image when it is given up is kept for the next run.
+        image when it is given up is kept for the next run. With V(0) every address is asked once.
     type: int
     default: 3
   timeout:

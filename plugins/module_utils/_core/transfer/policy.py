@@ -31,7 +31,7 @@ class Policy:
     message_timeout: for a whole message, and for everything before the body of a file.
     total_timeout: for a whole file, all attempts included. minimum_rate: of a body, measured over each rate_window.
     retries: how often a file that does not come is asked for again, after pauses that begin with retry_pause and
-    double; attempts that brought octets do not count.
+    double; attempts that brought octets do not count. 0: every address is asked once.
     """
 
     allow_private: bool = False

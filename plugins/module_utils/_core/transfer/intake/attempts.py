@@ -66,7 +66,7 @@ class Attempts:
 
     def _pause(self) -> float:
         """A round is over: how long to wait before the next one."""
-        if self._progressed:
+        if self._progressed and self._policy.retries:
             self._pauses = 0
         elif self._pauses >= self._policy.retries:
             raise self._last()
