@@ -77,11 +77,11 @@ def _live(options: argparse.Namespace, kind: str, file: Candidate | None) -> dic
 
 def _recorded(options: argparse.Namespace, kind: str, file: Candidate | None) -> dict[str, t.Any]:
     """The snapshot's verdict; it may be as old as ``--max-age``, and as its list's max_unrefreshed allows."""
-    document = snapshot.load(StateDirectory.at(options.state_dir, index=options.index))
+    found = snapshot.load(StateDirectory.at(options.state_dir, index=options.index))
 
     def judge(max_age: timedelta | None) -> dict[str, t.Any]:
-        return recorded.judge(document, options.name, utc_now(), kind=kind, file=file, max_age=max_age)
+        return recorded.judge(found, options.name, utc_now(), kind=kind, file=file, max_age=max_age)
 
     image = judge(options.max_age)
-    limit = document["lists"].get(image["list"], {}).get("max_unrefreshed")
+    limit = found.lists.get(image["list"], {}).get("max_unrefreshed")
     return image if limit is None else judge(timedelta(seconds=limit))

@@ -57,4 +57,4 @@ def check(options: argparse.Namespace) -> int:
 
 def _status(options: argparse.Namespace) -> SiteStatus:
     state = StateDirectory.at(options.state_dir, index=options.index)
-    return status_of(snapshot.load(state), site_settings.load(state.path), utc_now())
+    return status_of(snapshot.load(state).summary(), site_settings.load(state.path), utc_now())

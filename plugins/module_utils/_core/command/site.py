@@ -186,9 +186,8 @@ def _status(options: argparse.Namespace) -> tuple[list[dict[str, t.Any]], list[d
     except VmimagesError as error:
         if error.code not in UNUSABLE:
             raise
-    document = snapshot.load(StateDirectory.at(options.state_dir, index=options.index))
-    lists = [{"identifier": name, **item} for name, item in document["lists"].items()]
-    return lists, list(document["images"].values())
+    recorded = snapshot.load(StateDirectory.at(options.state_dir, index=options.index))
+    return [{"identifier": name, **item} for name, item in recorded.lists.items()], recorded.images()
 
 
 def _emit_outcome(outcome: Outcome, told: t.Mapping[str, t.Any] | None = None) -> None:

@@ -8,7 +8,7 @@ import sqlite3
 import typing as t
 
 from ..times import to_text
-from .judgement import asked, snapshot
+from .judgement import asked, composition
 from .judgement.asked import Candidate, Meant
 from .judgement.assess import Assessor, Known, active_lists, latest, require_list, resolve_sha512
 
@@ -132,7 +132,7 @@ def lists(catalogue: Catalogue) -> list[dict[str, t.Any]]:
     return [
         {
             "identifier": name,
-            **snapshot.describe_list(assessor, name),
+            **composition.describe_list(assessor, name),
             "signer": assessor.record(name).signer,
         }
         for name in names

@@ -13,11 +13,12 @@ from datetime import datetime
 
 from ...errors import SiteError
 from ...times import from_text
+from ..matching import Match
 from ..subscription import UUID, Subscription
 from .decided import Decided
 from .path_status import Judge
 from .records import ImageRecords, ListRecord, chunks, image_records, list_records, subscription_from
-from .verdict import Decision, FileFacts, ImageFacts, ListFacts, PathStatus, Verdict, verdict
+from .verdict import Decision, FileFacts, ImageFacts, ListFacts, PathStatus, Verdict, earliest, verdict
 
 if t.TYPE_CHECKING:
     from ..store.catalogue import Catalogue
@@ -100,6 +101,18 @@ class Assessor:
             records = image_records(self.catalogue, some)
             for row in some:
                 yield self._assess(row, records, file or self.file(row, records))
+
+    def turns(self, known: Known) -> datetime | None:
+        """When the verdict may be another by the clock alone, that of its list aside; None if never.
+
+        Whatever lets time decide about an image has to be told here: until then the snapshot repeats the verdict.
+        """
+        record, times = self.record(known.list_id), [known.facts.expires]
+        for item in record.subscription.select:
+            window = item.window(self._decided.subject(known.row, record)) if isinstance(item, Match) else None
+            times += window or ()
+        ahead = (time for time in times if time is not None and self.now < time)
+        return earliest(*ahead, *(decision.turns(self.now) for decision in known.decisions))
 
     def file(self, row: sqlite3.Row, records: ImageRecords) -> FileFacts | None:
         """The file of an image in the cache."""

@@ -16,12 +16,11 @@ from .assess import unknown_image
 if t.TYPE_CHECKING:
     from ...errors import SiteError
     from .asked import Candidate
-
-_Document = t.Mapping[str, t.Any]
+    from .snapshot import Snapshot
 
 
 def judge(
-    document: _Document,
+    found: Snapshot,
     name: str,
     now: datetime,
     *,
@@ -32,36 +31,31 @@ def judge(
     """The snapshot's verdict on what `name` means; see `snapshot.judge`, and `queries.judge` for the codes."""
     kind = kind or asked.kind_of(name)
     if kind not in (asked.SHA512, asked.PATH):
-        return snapshot.judge(document, name, now, max_age=max_age)
-    image = _best(document, name.lower(), unknown_image(name)) if file is None else _of_file(document, file)
-    answer = snapshot.judge(document, image["identifier"], now, max_age=max_age)
+        return snapshot.judge(found, name, now, max_age=max_age)
+    image = _best(found, name.lower(), unknown_image(name)) if file is None else _of_file(found, file)
+    answer = snapshot.judge(found, image["identifier"], now, max_age=max_age)
     if file is not None:
         answer["verdict"]["path"] = str(file.path)
     holders = [
         {key: one[key] for key in ("list", "identifier", "version", "tag", "endorsed")}
-        for one in _holding(document, image["sha512"])
+        for one in found.find("sha512", image["sha512"])
     ]
     return {**answer, "holders": holders}
 
 
-def _of_file(document: _Document, file: Candidate) -> t.Mapping[str, t.Any]:
-    for image in document["images"].values():
+def _of_file(found: Snapshot, file: Candidate) -> t.Mapping[str, t.Any]:
+    for image in found.summary()["images"].values():
         path = image["verdict"]["path"]
         if path and (path == str(file.path) or (image["stat"]["inode"] == file.record["inode"] and file.is_at(path))):
             return t.cast("t.Mapping[str, t.Any]", image)
     digest = file.sha512()
     if digest is None:
         raise asked.unknown_file(file)
-    return _best(document, digest, asked.no_image(file, digest))
+    return _best(found, digest, asked.no_image(file, digest))
 
 
-def _best(document: _Document, digest: str, otherwise: SiteError) -> t.Mapping[str, t.Any]:
-    found = _holding(document, digest)
-    if not found:
+def _best(found: Snapshot, digest: str, otherwise: SiteError) -> t.Mapping[str, t.Any]:
+    images = found.find("sha512", digest)
+    if not images:
         raise otherwise
-    return found[0]
-
-
-def _holding(document: _Document, digest: str) -> list[t.Mapping[str, t.Any]]:
-    """The images with these octets, the best first."""
-    return snapshot.in_order(document, (one for one in document["images"].values() if one["sha512"] == digest))
+    return images[0]

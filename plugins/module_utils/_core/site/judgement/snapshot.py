@@ -5,6 +5,10 @@
 It is written after every refresh, decision and change of the cache. A reader refuses it when the journal has gone on
 with a line that may forbid something (a writer died in between, or has not finished), when it is older than the
 reader's limit, or past an image's ``good_until``.
+
+``verdicts.json`` itself has the lists and names the sheets with the verdicts, one file for each list (see `sheets`):
+in a large catalogue a decision then writes one of them, a refresh those of the lists that have changed, and a gate
+reads one, instead of all the verdicts that there are. Replacing ``verdicts.json`` publishes everything at once.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ import json
 import os
 import time
 import typing as t
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -20,15 +25,17 @@ from ...errors import SiteError, TransferError, VmimagesError
 from ...times import from_text, to_text
 from ...transfer.atomic import sweep, write_atomic
 from ...trust.anchors import fingerprint
+from ..store import journal
 from ..store.state import StateDirectory
 from ..subscription import UUID
-from .assess import Assessor, Known, active_lists, latest, rebaseline_record
+from . import sheets
 from .records import stat_record
+from .sheets import Sheet
 
 if t.TYPE_CHECKING:
     from ..store.catalogue import Catalogue
 
-FORMAT: t.Final = 1
+FORMAT: t.Final = 2
 #: Journal events that forbid nothing which the verdicts before them allow: a file that moved or changed is noticed by
 #: its stat record.
 HARMLESS: t.Final = frozenset(
@@ -54,8 +61,77 @@ HARMLESS: t.Final = frozenset(
 _POLL: t.Final = 0.05
 
 
+@dataclass(frozen=True)
+class Snapshot:
+    """A snapshot as read: the document ``verdicts.json``, and where its sheets lie."""
+
+    document: t.Mapping[str, t.Any]
+    directory: Path
+
+    @property
+    def written(self) -> str:
+        """When it was written."""
+        return str(self.document["written"])
+
+    @property
+    def lists(self) -> t.Mapping[str, t.Any]:
+        """The subscribed lists by identifier."""
+        return t.cast("t.Mapping[str, t.Any]", self.document["lists"])
+
+    def by_list(self) -> dict[str, Sheet]:
+        """The sheets by list."""
+        return {name: Sheet.from_dict(data) for name, data in self.document["sheets"].items()}
+
+    def images(self) -> list[dict[str, t.Any]]:
+        """All images with their verdicts, by UUID: one for each."""
+        found = [
+            _ended(json.loads(line), sheet)
+            for sheet in self.by_list().values()
+            for line in sheets.read(self.directory, sheet).splitlines()
+        ]
+        return sorted(found, key=lambda image: str(image["identifier"]))
+
+    def find(self, by: sheets.By, name: str) -> list[dict[str, t.Any]]:
+        """The images that have this UUID, tag or sha512: of subscribed lists first, then endorsed, then latest dated.
+
+        Only sheets that may hold the name are read.
+        """
+        key = sheets.key_of(by, name)
+        found = [
+            _ended(image, sheet)
+            for sheet in self.by_list().values()
+            if sheet.may_hold(key)
+            for image in sheets.find(self.directory, sheet, by, name)
+        ]
+        found.sort(key=lambda image: str(image["identifier"]))
+        return sorted(
+            found, key=lambda image: (image["list"] in self.lists, image["endorsed"], image["dated"]), reverse=True
+        )
+
+    def summary(self) -> dict[str, t.Any]:
+        """The document with ``images``, those of interest to people by UUID (decided on, wanted, cached, allowed), and
+        ``others``, for each list how many further ones have which verdict."""
+        found = self.by_list()
+        listed = (
+            _ended(image, sheet) for sheet in found.values() for image in sheets.read_listed(self.directory, sheet)
+        )
+        return {
+            **self.document,
+            "images": {image["identifier"]: image for image in listed},
+            "others": {name: dict(sheet.others) for name, sheet in found.items() if sheet.others},
+        }
+
+
+def _ended(image: dict[str, t.Any], sheet: Sheet) -> dict[str, t.Any]:
+    """The image, allowed until its list's own end at most."""
+    judged = image["verdict"]
+    if judged["allowed"]:
+        judged["good_until"] = min((end for end in (judged["good_until"], sheet.end) if end), default=None)
+    return image
+
+
 def write(catalogue: Catalogue) -> None:
-    """Judge every image that a list names or named, and replace the snapshot with the result.
+    """Replace the snapshot with what is to be said now about every image that a list names or named.
 
     Under the writers' lock, so that no older snapshot replaces a newer one. The reports that the site's settings name
     follow; when one cannot be written, that is a warning.
@@ -70,27 +146,56 @@ def write(catalogue: Catalogue) -> None:
     except TransferError as error:
         # What it tells of is committed all the same; until it is written, readers of the old one are refused.
         catalogue.warn(f"The change is recorded, but its snapshot was not written: {error}")
-    for warning in publish(catalogue.state, lambda: _read(catalogue.state), catalogue.now()):
+    for warning in publish(catalogue.state, lambda: _read(catalogue.state).summary(), catalogue.now()):
         catalogue.warn(warning)
 
 
 def _write(catalogue: Catalogue) -> None:
-    head = catalogue.head()
+    from .assess import Assessor
+    from .composition import Former, compose
+
+    state, head = catalogue.state, catalogue.head()
     assessor = Assessor(catalogue)
-    images: dict[str, t.Any] = {}
-    for known in assessor.assess_all(latest(catalogue)):
-        if known.image_id not in images or known.facts.owner == known.list_id:
-            images[known.image_id] = _image(known)
+    former = _former(catalogue)
+    composed = compose(assessor, Former(former, sheets.present(state.sheets) if former else {}))
+    sheets.write(state.sheets, composed.new)
     document = {
         "format": FORMAT,
         "written": to_text(assessor.now),
+        "until": to_text(composed.until) if composed.until else None,
         "journal": {"sequence": head.sequence, "digest": head.digest, "start": head.start, "size": head.end},
         "anchors": assessor.fingerprints(),
-        "lists": {name: describe_list(assessor, name) for name in active_lists(catalogue)},
-        "images": images,
+        "lists": composed.lists,
+        "sheets": {name: sheet.as_dict() for name, sheet in composed.sheets.items()},
     }
-    octets = json.dumps(document, sort_keys=True, indent=1).encode() + b"\n"
-    write_atomic(catalogue.state.snapshot, octets, mode=0o644)
+    write_atomic(state.snapshot, _lines(document).encode(), mode=0o644)
+    if composed.new:
+        sheets.tidy(state.sheets, {sheet.file for sheet in (*composed.sheets.values(), *former.values())})
+
+
+def _lines(document: t.Mapping[str, t.Any]) -> str:
+    """JSON with a line for each list and sheet: quickly written, and fit to be looked at."""
+    parts = []
+    for key, value in document.items():
+        if key in ("lists", "sheets"):
+            items = (f"  {json.dumps(name)}: {json.dumps(item, sort_keys=True)}" for name, item in value.items())
+            parts.append(f' "{key}": {{\n' + ",\n".join(items) + "\n }")
+        else:
+            parts.append(f" {json.dumps(key)}: {json.dumps(value, sort_keys=True)}")
+    return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
+def _former(catalogue: Catalogue) -> dict[str, Sheet]:
+    """The sheets of the present snapshot, if it was written after a line that the journal still has."""
+    try:
+        snapshot = _read(catalogue.state)
+        known = snapshot.document["journal"]
+        head = journal.Head(known["sequence"], known["digest"], known["start"], known["size"])
+        if journal.holds(catalogue.state.journal, head):
+            return snapshot.by_list()
+    except (VmimagesError, ValueError, KeyError, TypeError):
+        pass
+    return {}
 
 
 def ensure(catalogue: Catalogue) -> None:
@@ -100,19 +205,20 @@ def ensure(catalogue: Catalogue) -> None:
     changed since, or the time of a verdict may be over.
     """
     try:
-        document = load(catalogue.state, patience=0.0)
+        snapshot = load(catalogue.state, patience=0.0)
+        document, files = snapshot.document, sheets.present(catalogue.state.sheets)
         known = document["journal"]["size"] == catalogue.head().end
         same = known and document["anchors"] == {path: fingerprint(path) for path in document["anchors"]}
-        ends = [image["verdict"]["good_until"] for image in document["images"].values()]
-        now = to_text(catalogue.now())
-        current = same and document["written"] <= now and all(end is None or now < end for end in ends)
-    except (VmimagesError, KeyError):
+        now, until = to_text(catalogue.now()), document["until"]
+        there = all(files.get(one.file) == one.size for one in snapshot.by_list().values() if one.file)
+        current = same and there and document["written"] <= now and (until is None or now < until)
+    except (VmimagesError, KeyError, TypeError):
         current = False
     if not current:
         write(catalogue)
 
 
-def load(state: StateDirectory, *, patience: float = 2.0) -> dict[str, t.Any]:
+def load(state: StateDirectory, *, patience: float = 2.0) -> Snapshot:
     """The snapshot; ``snapshot_missing``, ``not_readable``, or ``snapshot_stale`` when the journal has gone on since
     with a line that may forbid something.
 
@@ -120,15 +226,15 @@ def load(state: StateDirectory, *, patience: float = 2.0) -> dict[str, t.Any]:
     """
     deadline = time.monotonic() + patience
     while True:
-        document = _read(state)
-        if not _overtaken(state, document["journal"]["size"]):
-            return document
+        snapshot = _read(state)
+        if not _overtaken(state, snapshot.document["journal"]["size"]):
+            return snapshot
         if time.monotonic() >= deadline:
             raise SiteError("snapshot_stale", f"{state.snapshot} is older than the journal.", path=str(state.snapshot))
         time.sleep(_POLL)
 
 
-def _read(state: StateDirectory) -> dict[str, t.Any]:
+def _read(state: StateDirectory) -> Snapshot:
     path = state.snapshot
     try:
         document = json.loads(path.read_bytes())
@@ -139,8 +245,9 @@ def _read(state: StateDirectory) -> dict[str, t.Any]:
     except ValueError as error:
         raise SiteError("snapshot_missing", f"{path} is damaged.", path=str(path)) from error
     if document.get("format") != FORMAT:
-        raise SiteError("state_newer", f"{path} has format {document.get('format')}, not {FORMAT}.")
-    return t.cast("dict[str, t.Any]", document)
+        code = "state_newer" if document.get("format", 0) > FORMAT else "snapshot_stale"
+        raise SiteError(code, f"{path} has format {document.get('format')}, not {FORMAT}.")
+    return Snapshot(document, state.sheets)
 
 
 def _overtaken(state: StateDirectory, size: int) -> bool:
@@ -160,17 +267,15 @@ def _overtaken(state: StateDirectory, size: int) -> bool:
         return True
 
 
-def judge(
-    document: t.Mapping[str, t.Any], name: str, now: datetime, *, max_age: timedelta | None = None
-) -> dict[str, t.Any]:
+def judge(snapshot: Snapshot, name: str, now: datetime, *, max_age: timedelta | None = None) -> dict[str, t.Any]:
     """The verdict of a UUID or tag as the snapshot has it, refused where it can no longer be believed.
 
     Raises ``unknown_image``, and ``snapshot_stale`` past the image's ``good_until`` or beyond `max_age`.
     """
-    image = _find(document, name)
-    written = from_text(document["written"])
+    image = _find(snapshot, name)
+    written = from_text(snapshot.written)
     if now < written or (max_age is not None and written + max_age <= now):
-        raise SiteError("snapshot_stale", f"The verdicts are of {document['written']}.")
+        raise SiteError("snapshot_stale", f"The verdicts are of {snapshot.written}.")
     judged = dict(image["verdict"])
     if not judged["allowed"]:
         return {**image, "verdict": judged}
@@ -182,62 +287,9 @@ def judge(
     return {**image, "verdict": judged}
 
 
-def _find(document: t.Mapping[str, t.Any], name: str) -> t.Mapping[str, t.Any]:
-    images = document["images"]
-    if UUID.match(name.lower()):
-        found = [images[name.lower()]] if name.lower() in images else []
-    else:
-        found = in_order(document, (image for image in images.values() if image["tag"] == name))
+def _find(snapshot: Snapshot, name: str) -> t.Mapping[str, t.Any]:
+    by: sheets.By = "identifier" if UUID.match(name.lower()) else "tag"
+    found = snapshot.find(by, name.lower() if by == "identifier" else name)
     if not found:
         raise SiteError("unknown_image", f"No subscribed list holds an image {name!r}.", name=name)
-    return t.cast("t.Mapping[str, t.Any]", found[0])
-
-
-def in_order(document: t.Mapping[str, t.Any], images: t.Iterable[t.Mapping[str, t.Any]]) -> list[t.Mapping[str, t.Any]]:
-    """The images, the latest dated endorsed one first, then the latest dated one."""
-    subscribed = document["lists"]
-    return sorted(
-        images, key=lambda image: (image["list"] in subscribed, image["endorsed"], image["dated"]), reverse=True
-    )
-
-
-def _image(known: Known) -> dict[str, t.Any]:
-    file = known.facts.file
-    return {
-        "identifier": known.image_id,
-        "list": known.list_id,
-        "title": known.facts.title,
-        "tag": known.facts.tag,
-        "version": known.facts.version,
-        "endorsed": known.facts.endorsed,
-        "dated": known.row["dated"],
-        "sha512": known.row["sha512"],
-        "stat": dict(file.record) if file else None,
-        "verdict": known.verdict.as_dict(),
-    }
-
-
-def describe_list(assessor: Assessor, name: str) -> dict[str, t.Any]:
-    """One list: title, address, version, dates, last success, last error, an act of re-baselining that waits for its
-    content, how its certification path stands."""
-    subscription, facts = assessor.of_list(name)
-    record = assessor.record(name)
-    poll, act = record.poll, record.rebaseline
-    status = assessor.path_status(name)
-    return {
-        "title": record.title,
-        "uri": subscription.uri,
-        "version": facts.version,
-        "created": to_text(facts.created) if facts.created else None,
-        "expires": to_text(facts.expires) if facts.expires else None,
-        "refreshed": poll["refreshed"] if poll else None,
-        "max_unrefreshed": subscription.max_unrefreshed,
-        "error": {"code": poll["code"], "detail": poll["detail"]} if poll and poll["code"] else None,
-        "rebaseline": rebaseline_record(act) if act else None,
-        "path": {
-            "code": status.code,
-            "detail": status.detail,
-            "good_until": to_text(status.good_until) if status.good_until else None,
-            "crls": list(status.crls),
-        },
-    }
+    return found[0]

@@ -145,6 +145,10 @@ class Decision:
         """Whether what it approves is meant one by one, and so wanted in the cache without a `select`."""
         return self.target_type not in ("list", "endorser")
 
+    def turns(self, now: datetime) -> datetime | None:
+        """When, after `now`, it begins or ends to be in force; None if never."""
+        return earliest(*(time for time in (self.begins, self.until) if time is not None and now < time))
+
 
 @dataclass(frozen=True)
 class Reason:
@@ -156,13 +160,18 @@ class Reason:
 
 @dataclass(frozen=True)
 class Verdict:
-    """`allowed`, the code of the weightiest reason, every reason, the file to start, and how long this may stand."""
+    """`allowed`, the code of the weightiest reason, every reason, the file to start, and how long this may stand.
+
+    `good_until` is the first of the list's own end (see `list_end`) and of `own_end`, that of this image's verdict
+    otherwise; None where there is no end, and for what is refused.
+    """
 
     allowed: bool
     code: str
     reasons: tuple[Reason, ...]
     path: str | None
     good_until: datetime | None
+    own_end: datetime | None = None
 
     def as_dict(self) -> dict[str, t.Any]:
         """For JSON: reasons as code and text, the time as text."""
@@ -188,10 +197,10 @@ def verdict(
     relevant = [decision for decision in decisions if decision.applies(image, of, now)]
     override = next((decision for decision in relevant if decision.decision == RUN_ANYWAY), None)
     found = [
+        *list_reasons(of, path, now),
         *_endorsement(image, of),
         *_blacklists(relevant),
-        *_validity(image, of, now),
-        *_certification(path, now),
+        *_validity(image, now),
         *_approval(image, of, relevant),
         *_file(image),
     ]
@@ -202,24 +211,60 @@ def verdict(
     why = [_spoken(decision) for decision in relevant] or [
         Reason("approved", "The subscription approves this list's images.")
     ]
+    own = _own_end(image, of, relevant, _coming_blacklist(image, of, decisions, now))
     return Verdict(
         allowed=True,
         code=RUN_ANYWAY if found else ALLOWED,
         reasons=(*why, *found),
         path=_file_path(image),
-        good_until=_good_until(image, of, path, relevant, _coming_blacklist(image, of, decisions, now)),
+        good_until=earliest(own, list_end(of, path)),
+        own_end=own,
     )
+
+
+def list_reasons(of: ListFacts, path: PathStatus, now: datetime) -> tuple[Reason, ...]:
+    """The reasons that stand against every image of a list, whatever the image."""
+    return (*_standing(of), *_age(of, now), *_certification(path, now))
+
+
+def list_end(of: ListFacts, path: PathStatus) -> datetime | None:
+    """When the list's images may no longer run, whatever is decided about them; a refresh or new CRLs may move it."""
+    ends = [path.good_until]
+    if of.created is not None and of.max_age is not None:
+        ends.append(of.created + of.max_age)
+    if of.refreshed is not None and of.max_unrefreshed is not None:
+        ends.append(of.refreshed + of.max_unrefreshed)
+    return earliest(*ends)
+
+
+def list_turns(of: ListFacts, path: PathStatus, now: datetime) -> datetime | None:
+    """When, after `now`, `list_reasons` may be others by the clock alone; None if never."""
+    times = [of.created, of.expires, path.good_until]
+    if of.created is not None and of.max_age is not None:
+        times.append(of.created + of.max_age)
+    if of.refreshed is not None and of.max_unrefreshed is not None:
+        times.append(of.refreshed + of.max_unrefreshed)
+    return earliest(*(time for time in times if time is not None and now < time))
+
+
+def earliest(*times: datetime | None) -> datetime | None:
+    """The first of the times that there are."""
+    return min((time for time in times if time is not None), default=None)
 
 
 def _rank(code: str) -> int:
     return _PRECEDENCE.index(code if code in _PRECEDENCE else "path")
 
 
-def _endorsement(image: ImageFacts, of: ListFacts) -> t.Iterator[Reason]:
+def _standing(of: ListFacts) -> t.Iterator[Reason]:
     if not of.subscribed:
         yield Reason("unsubscribed", f"The site no longer subscribes to list {of.identifier}.")
     if of.version is None:
         yield Reason("not_yet_accepted", f"No version of list {of.identifier} was accepted so far.")
+
+
+def _endorsement(image: ImageFacts, of: ListFacts) -> t.Iterator[Reason]:
+    if of.version is None:
         return
     if image.owner not in ("", of.identifier):
         yield Reason("uuid_clash", f"The UUID {image.identifier} belongs to list {image.owner}.")
@@ -234,11 +279,14 @@ def _blacklists(decisions: t.Sequence[Decision]) -> t.Iterator[Reason]:
     return (_spoken(decision, "blacklisted") for decision in decisions if decision.decision == "blacklist")
 
 
-def _validity(image: ImageFacts, of: ListFacts, now: datetime) -> t.Iterator[Reason]:
-    if of.expires is not None and of.expires <= now:
-        yield Reason("list_expired", f"List {of.identifier} expired at {to_text(of.expires)}.")
+def _validity(image: ImageFacts, now: datetime) -> t.Iterator[Reason]:
     if image.expires is not None and image.expires <= now:
         yield Reason("image_expired", f"Image {image.identifier} expired at {to_text(image.expires)}.")
+
+
+def _age(of: ListFacts, now: datetime) -> t.Iterator[Reason]:
+    if of.expires is not None and of.expires <= now:
+        yield Reason("list_expired", f"List {of.identifier} expired at {to_text(of.expires)}.")
     if of.created is not None:
         if now < of.created:
             yield Reason("list_not_yet_valid", f"List {of.identifier} is dated {to_text(of.created)}, in the future.")
@@ -296,23 +344,25 @@ def _coming_blacklist(
     image: ImageFacts, of: ListFacts, decisions: t.Sequence[Decision], now: datetime
 ) -> datetime | None:
     """When the first blacklist that does not apply yet will: a rule on age begins with the age."""
-    return _first(
-        decision.begins
-        for decision in decisions
-        if decision.decision == "blacklist"
-        and decision.begins is not None
-        and now < decision.begins
-        and (decision.until is None or decision.begins < decision.until)
-        and decision.speaks_of(image, of)
+    return earliest(
+        *(
+            decision.begins
+            for decision in decisions
+            if decision.decision == "blacklist"
+            and decision.begins is not None
+            and now < decision.begins
+            and (decision.until is None or decision.begins < decision.until)
+            and decision.speaks_of(image, of)
+        )
     )
 
 
-def _good_until(
-    image: ImageFacts, of: ListFacts, path: PathStatus, decisions: t.Sequence[Decision], forbidden: datetime | None
+def _own_end(
+    image: ImageFacts, of: ListFacts, decisions: t.Sequence[Decision], forbidden: datetime | None
 ) -> datetime | None:
-    """The first moment at which a reason to refuse may come up; None where no such moment is known."""
-    ends = [path.good_until, forbidden]
-    expiry = _first((of.expires, image.expires))
+    """The first moment at which a reason to refuse may come up, the list's own end aside; None where none is known."""
+    ends = [forbidden]
+    expiry = earliest(of.expires, image.expires)
     overriding = [decision.until for decision in decisions if decision.decision == RUN_ANYWAY]
     if not overriding:
         ends.append(expiry)
@@ -320,15 +370,7 @@ def _good_until(
         ends.append(_last((expiry, _last(overriding))))
     if not of.approves_new:
         ends.append(_last([decision.until for decision in _approving(of, decisions)]))
-    if of.created is not None and of.max_age is not None:
-        ends.append(of.created + of.max_age)
-    if of.refreshed is not None and of.max_unrefreshed is not None:
-        ends.append(of.refreshed + of.max_unrefreshed)
-    return _first(ends)
-
-
-def _first(ends: t.Iterable[datetime | None]) -> datetime | None:
-    return min((end for end in ends if end is not None), default=None)
+    return earliest(*ends)
 
 
 def _last(ends: t.Sequence[datetime | None]) -> datetime | None:

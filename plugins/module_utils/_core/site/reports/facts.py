@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import typing as t
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from ...errors import REMEDIES
@@ -69,7 +69,10 @@ class ImageStatus:
 
 @dataclass(frozen=True)
 class ListStatus:
-    """One subscribed list. `age` is the time since the last successful refresh, `limit` how long it may be."""
+    """One subscribed list. `age` is the time since the last successful refresh, `limit` how long it may be.
+
+    `images` are those that somebody here waits for; `others` counts the rest, all of them refused, by verdict.
+    """
 
     identifier: str
     title: str
@@ -85,6 +88,7 @@ class ListStatus:
     path_good_until: datetime | None
     problems: tuple[Problem, ...]
     images: tuple[ImageStatus, ...]
+    others: t.Mapping[str, int] = field(default_factory=dict)
 
     def has(self, code: str) -> bool:
         """Whether the list has the problem `code`."""
@@ -98,14 +102,20 @@ class ListStatus:
     @property
     def verdicts(self) -> dict[str, int]:
         """How many of the list's images have which verdict."""
-        return _count(self.images)
+        return _count(self.images, self.others)
+
+    @property
+    def size(self) -> int:
+        """How many images the list names or named."""
+        return len(self.images) + sum(self.others.values())
 
 
 @dataclass(frozen=True)
 class SiteStatus:
     """A site as of `now`, by a snapshot written at `written`; lists with problems first.
 
-    `unsubscribed` are images of lists that the site no longer subscribes to.
+    `unsubscribed` are images of lists that the site no longer subscribes to, as far as somebody here has to do with
+    them; `others` counts the rest of those lists by verdict.
     """
 
     site: str
@@ -114,6 +124,7 @@ class SiteStatus:
     problems: tuple[Problem, ...]
     lists: tuple[ListStatus, ...]
     unsubscribed: tuple[ImageStatus, ...]
+    others: t.Mapping[str, int] = field(default_factory=dict)
 
     @property
     def state(self) -> State:
@@ -122,19 +133,24 @@ class SiteStatus:
 
     @property
     def images(self) -> tuple[ImageStatus, ...]:
-        """All images: those of the lists, then those of no list."""
+        """The images of the lists, then those of no list, without those that are only counted."""
         return (*(image for item in self.lists for image in item.images), *self.unsubscribed)
 
     @property
     def verdicts(self) -> dict[str, int]:
         """How many images have which verdict; those that may run first."""
-        return _count(self.images)
+        return _count(self.images, *(item.others for item in self.lists), self.others)
+
+    @property
+    def size(self) -> int:
+        """How many images there are in all."""
+        return sum(self.verdicts.values())
 
 
 def site_status(
     snapshot: t.Mapping[str, t.Any], now: datetime, *, site: str = "", max_unrefreshed: timedelta | None = None
 ) -> SiteStatus:
-    """The facts of a `snapshot` (the document that `judgement.snapshot.load` gives) as they are at `now`.
+    """The facts of a `snapshot` (the `summary` of what `judgement.snapshot.load` gives) as they are at `now`.
 
     `max_unrefreshed` holds for lists whose subscription sets none.
     """
@@ -144,10 +160,15 @@ def site_status(
     by_list: dict[str, list[ImageStatus]] = {}
     for image in images:
         by_list.setdefault(image.list_id, []).append(image)
-    lists = [_list(name, item, by_list.pop(name, []), now, max_unrefreshed) for name, item in snapshot["lists"].items()]
+    others = dict(snapshot["others"])
+    lists = [
+        _list(name, item, by_list.pop(name, []), others.pop(name, {}), now, max_unrefreshed)
+        for name, item in snapshot["lists"].items()
+    ]
     lists.sort(key=lambda item: (_rank(item.state), item.title.casefold(), item.identifier))
     rest = [image for images in by_list.values() for image in images]
-    return SiteStatus(one_line(site), now, written, tuple(_clock(written, now)), tuple(lists), tuple(rest))
+    left = _count((), *others.values())
+    return SiteStatus(one_line(site), now, written, tuple(_clock(written, now)), tuple(lists), tuple(rest), left)
 
 
 def _clock(written: datetime, now: datetime) -> t.Iterator[Problem]:
@@ -161,6 +182,7 @@ def _list(
     name: str,
     item: t.Mapping[str, t.Any],
     images: t.Sequence[ImageStatus],
+    others: t.Mapping[str, int],
     now: datetime,
     max_unrefreshed: timedelta | None,
 ) -> ListStatus:
@@ -182,6 +204,7 @@ def _list(
         path_good_until=_time(item["path"]["good_until"]),
         problems=tuple(sorted(problems, key=lambda problem: _SEVERITIES.index(problem.severity))),
         images=tuple(images),
+        others=others,
     )
 
 
@@ -268,8 +291,10 @@ def _rank(state: State) -> int:
     return ("critical", "warning", "good").index(state)
 
 
-def _count(images: t.Iterable[ImageStatus]) -> dict[str, int]:
+def _count(images: t.Iterable[ImageStatus], *others: t.Mapping[str, int]) -> dict[str, int]:
     counts = Counter(image.code for image in images)
+    for counted in others:
+        counts.update(counted)
     return dict(sorted(counts.items(), key=lambda item: (item[0] not in _ALLOWED, item[0])))
 
 

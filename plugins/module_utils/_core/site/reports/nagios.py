@@ -57,7 +57,7 @@ def _problems(status: SiteStatus) -> t.Iterator[str]:
 
 def _summary(status: SiteStatus) -> str:
     allowed = sum(image.allowed for image in status.images)
-    lists, images = counted(len(status.lists), "list"), counted(len(status.images), "image")
+    lists, images = counted(len(status.lists), "list"), counted(status.size, "image")
     return f"{lists}, {images}, {allowed} may run"
 
 
@@ -67,7 +67,7 @@ def _performance(status: SiteStatus) -> str:
     values = [
         f"lists={len(status.lists)};;;0",
         f"unrefreshed={sum(item.has('unrefreshed') for item in status.lists)};;0;0",
-        f"images={len(images)};;;0",
+        f"images={status.size};;;0",
         f"allowed={sum(image.allowed for image in images)};;;0",
         f"problem_images={sum(image.state != 'good' for image in images)};0;;0",
     ]

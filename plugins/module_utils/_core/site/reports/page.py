@@ -83,7 +83,7 @@ def _in_short(item: ListStatus) -> Markup:
 def _counts(status: SiteStatus) -> Markup:
     values = [
         counted(len(status.lists), "list"),
-        counted(len(status.images), "image"),
+        counted(status.size, "image"),
         *(f"{count} {_words(code)}" for code, count in status.verdicts.items()),
     ]
     pairs = [value.split(" ", 1) for value in values]
@@ -100,11 +100,15 @@ def _sections(status: SiteStatus) -> t.Iterator[Markup]:
         yield _list(item, shown, status.now)
     if not status.lists:
         yield element("p", "No list is subscribed.", class_="card")
-    if status.unsubscribed:
+    if status.unsubscribed or status.others:
         head = element("div", element("h2", "Images of lists that are no longer subscribed"), class_="head")
         shown = status.unsubscribed[:left]
         yield element(
-            "section", head, _images(status.unsubscribed, shown, status.now, unfold=False), class_="card", id="others"
+            "section",
+            head,
+            _images(status.unsubscribed, shown, status.others, status.now, unfold=False),
+            class_="card",
+            id="others",
         )
 
 
@@ -127,7 +131,7 @@ def _list(item: ListStatus, shown: t.Sequence[ImageStatus], now: datetime) -> Ma
         element(
             "dl", [element("div", element("dt", name), element("dd", value)) for name, value in facts], class_="facts"
         ),
-        _images(item.images, shown, now, unfold=unfold),
+        _images(item.images, shown, item.others, now, unfold=unfold),
         class_="card",
         id=item.identifier,
     )
@@ -141,8 +145,16 @@ def _path(item: ListStatus, now: datetime) -> t.Any:
     return ["good, ends " if now < item.path_good_until else "ended ", _when(item.path_good_until, now)]
 
 
-def _images(images: t.Sequence[ImageStatus], shown: t.Sequence[ImageStatus], now: datetime, *, unfold: bool) -> Markup:
-    if not images:
+def _images(
+    images: t.Sequence[ImageStatus],
+    shown: t.Sequence[ImageStatus],
+    others: t.Mapping[str, int],
+    now: datetime,
+    *,
+    unfold: bool,
+) -> Markup:
+    size = len(images) + sum(others.values())
+    if not size:
         return element("p", "No image.", class_="faint")
     allowed = sum(image.allowed for image in images)
     heads = [element("th", name, role="columnheader", scope="col") for name in ("Image", "Verdict", "Why", "Until")]
@@ -152,11 +164,14 @@ def _images(images: t.Sequence[ImageStatus], shown: t.Sequence[ImageStatus], now
         element("tbody", [_row(image, now) for image in shown], role="rowgroup"),
         role="table",
     )
-    missing = len(images) - len(shown)
+    missing = size - len(shown)
     more = f"{counted(missing, 'further image')} not shown here; vmimages status shows all." if missing else None
+    if others:
+        told = ", ".join(f"{count} {_words(code)}" for code, count in others.items())
+        more = f"{more} Nobody here waits for these: {told}."
     return element(
         "details",
-        element("summary", f"{counted(len(images), 'image')}, {allowed} may run"),
+        element("summary", f"{counted(size, 'image')}, {allowed} may run"),
         table if shown else None,
         element("p", more, class_="faint") if more else None,
         open=unfold,

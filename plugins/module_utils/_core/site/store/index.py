@@ -4,10 +4,10 @@
 
 `lists`, `versions`, `origins` (whose a version is: the signer's names in each spelling, the VO), `rebaselines`,
 `images`, `owners`, `decisions`, `rulesets`, `files`, `scrubs` (when a file was last read), `derived` (what was made of
-the files), `installed`, `refusals`, `endorsers`, `endorser_pairs` and `members` (whom the endorser lists name) hold
-what the journal says; `polls`, `paths` and `underivable` are notes of this host (what the server last answered, how the
-certification path was last judged, of which files nothing can be made), which a rebuild may lose. A schema change
-raises `SCHEMA`; an older index is rebuilt, a newer one is refused.
+the files), `installed`, `refusals`, `endorsers`, `endorser_pairs`, `members` (whom the endorser lists name) and
+`touched` (see there) hold what the journal says; `polls`, `paths` and `underivable` are notes of this host (what the
+server last answered, how the certification path was last judged, of which files nothing can be made), which a rebuild
+may lose. A schema change raises `SCHEMA`; an older index is rebuilt, a newer one is refused.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ CREATE TABLE images (
     metadata TEXT NOT NULL, dated TEXT NOT NULL, since INTEGER NOT NULL, until INTEGER
 );
 CREATE INDEX images_by_id ON images (image_id, row);
-CREATE INDEX images_of_list ON images (list_id, until);
+CREATE INDEX images_of_list ON images (list_id, image_id, until);
 CREATE INDEX images_by_tag ON images (tag, until);
 CREATE INDEX images_by_sha512 ON images (substr(sha512, 1, 16));
 CREATE TABLE owners (image_id TEXT PRIMARY KEY, list_id TEXT NOT NULL) WITHOUT ROWID;
@@ -96,6 +96,7 @@ CREATE TABLE members (
     since INTEGER NOT NULL, until INTEGER
 );
 CREATE INDEX members_of_list ON members (list_id, until);
+CREATE TABLE touched (list_id TEXT PRIMARY KEY, sequence INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE polls (
     list_id TEXT PRIMARY KEY, refreshed TEXT, etag TEXT, last_modified TEXT, basis TEXT, checked TEXT NOT NULL,
     code TEXT, detail TEXT
@@ -125,6 +126,7 @@ DERIVED: t.Final = (
     "endorsers",
     "endorser_pairs",
     "members",
+    "touched",
 )
 
 

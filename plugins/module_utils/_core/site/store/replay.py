@@ -14,7 +14,7 @@ from ...times import to_text
 from ...trust.certificate import fields
 from ...trust.names import forms
 from ...trust.smime import read_message
-from . import endorsers, files
+from . import endorsers, files, touched
 from .journal import Entry
 
 #: Reads an archived message: (name below messages/, SHA-256) -> octets.
@@ -25,7 +25,9 @@ def apply(connection: sqlite3.Connection, entry: Entry, load: Loader) -> None:
     """Take one journal entry into the index; events of newer versions that this one does not know are left alone."""
     handler = _HANDLERS.get(entry.event)
     if handler is not None:
+        touched.before(connection, entry)
         handler(connection, entry, load)
+        touched.after(connection, entry)
 
 
 def _subscribed(connection: sqlite3.Connection, entry: Entry, load: Loader) -> None:
@@ -41,7 +43,7 @@ def _subscribed(connection: sqlite3.Connection, entry: Entry, load: Loader) -> N
         tag = tag_of(json.loads(row["metadata"]), data["tag_key"])
         connection.execute("UPDATE images SET tag = ? WHERE row = ?", (tag, row["row"]))
     for row in rows:
-        own(connection, row["image_id"], list_id)
+        _own(connection, entry, row["image_id"], list_id)
 
 
 def _unsubscribed(connection: sqlite3.Connection, entry: Entry, load: Loader) -> None:
@@ -54,12 +56,17 @@ def _unsubscribed(connection: sqlite3.Connection, entry: Entry, load: Loader) ->
         "AND image_id NOT IN (SELECT image_id FROM owners) ORDER BY row"
     ).fetchall()
     for row in others:
-        own(connection, row["image_id"], row["list_id"])
+        _own(connection, entry, row["image_id"], row["list_id"])
 
 
-def own(connection: sqlite3.Connection, image_id: str, list_id: str) -> None:
-    """Let the list own the image's UUID, unless another one does."""
-    connection.execute("INSERT OR IGNORE INTO owners VALUES (?, ?)", (image_id, list_id))
+def own(connection: sqlite3.Connection, image_id: str, list_id: str) -> bool:
+    """Let the list own the image's UUID, unless another one does; whether it does now and did not before."""
+    return bool(connection.execute("INSERT OR IGNORE INTO owners VALUES (?, ?)", (image_id, list_id)).rowcount)
+
+
+def _own(connection: sqlite3.Connection, entry: Entry, image_id: str, list_id: str) -> None:
+    if own(connection, image_id, list_id):
+        touched.owned(connection, entry, image_id)
 
 
 def _accepted(connection: sqlite3.Connection, entry: Entry, load: Loader) -> None:
@@ -103,7 +110,7 @@ def _accepted(connection: sqlite3.Connection, entry: Entry, load: Loader) -> Non
             if standing["metadata"] == metadata:
                 continue
             _end(connection, standing["row"], entry.sequence)
-        _add(connection, entry.sequence, list_id, image, metadata, tag_key, to_text(content.created))
+        _add(connection, entry, list_id, image, metadata, tag_key, to_text(content.created))
     for gone in before.values():
         _end(connection, gone["row"], entry.sequence)
 
@@ -120,7 +127,7 @@ def _end(connection: sqlite3.Connection, row: int, sequence: int) -> None:
 
 def _add(
     connection: sqlite3.Connection,
-    sequence: int,
+    entry: Entry,
     list_id: str,
     image: Image,
     metadata: str,
@@ -145,10 +152,10 @@ def _add(
             to_text(image.expires) if image.expires else None,
             metadata,
             known or created,
-            sequence,
+            entry.sequence,
         ),
     )
-    own(connection, image.identifier, list_id)
+    _own(connection, entry, image.identifier, list_id)
 
 
 def _rebaselined(connection: sqlite3.Connection, entry: Entry, load: Loader) -> None:

@@ -49,6 +49,11 @@ class StateDirectory:
         return self.path / "verdicts.json"
 
     @property
+    def sheets(self) -> Path:
+        """The files that the snapshot names, with the verdicts themselves."""
+        return self.path / "verdicts"
+
+    @property
     def downloading(self) -> Path:
         """Images on their way."""
         return self.path / "cache" / "downloading"

@@ -23,8 +23,9 @@ from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.cache import moves, verdicts
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.cache import sync as cache
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.cache.work import Limits
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.judgement import snapshot
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.lists import subscribe
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.store.state import locked
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.store.state import StateDirectory, locked
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.transfer import atomic
 
 from .conftest import IMAGE, IMAGE_2, LIST, OTHER_LIST, World
@@ -310,8 +311,8 @@ def test_the_snapshot_follows_while_a_long_download_goes_on(world: World, monkey
         if name != first[0] and not allowed:
             deadline = time.monotonic() + 5
             while time.monotonic() < deadline and not allowed:
-                document = json.loads((world.state / "verdicts.json").read_text())
-                allowed.extend([True] if document["images"][first[0][:36]]["verdict"]["allowed"] else [])
+                (image,) = snapshot.load(StateDirectory.at(world.state)).find("identifier", first[0][:36])
+                allowed.extend([True] if image["verdict"]["allowed"] else [])
                 time.sleep(0.05)
 
     world.sync(limits=Limits(parallel=1), progress=progress)
@@ -329,8 +330,8 @@ def test_an_interrupted_run_leaves_a_snapshot_that_is_not_behind(world: World) -
     with pytest.raises(KeyboardInterrupt):
         world.sync(limits=Limits(parallel=1), progress=interrupt)
     assert not _is_behind(world)
-    document = json.loads((world.state / "verdicts.json").read_text())
-    assert sum(image["verdict"]["allowed"] for image in document["images"].values()) == 1
+    images = snapshot.load(StateDirectory.at(world.state)).images()
+    assert sum(image["verdict"]["allowed"] for image in images) == 1
 
 
 def test_a_run_that_waited_does_not_download_what_the_other_one_did(world: World) -> None:

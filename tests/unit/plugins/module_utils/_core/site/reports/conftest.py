@@ -68,13 +68,14 @@ class Snapshots:
     def document(
         self, lists: t.Mapping[str, t.Any] | None = None, images: t.Iterable[t.Mapping[str, t.Any]] = (), **other: t.Any
     ) -> dict[str, t.Any]:
-        """A whole snapshot, written now; without `lists` it has the one good list."""
+        """The summary of a snapshot, written now; without `lists` it has the one good list."""
         return {
             "format": 1,
             "written": to_text(NOW),
             "journal": {"sequence": 9, "size": 4711},
             "lists": {self.good_list: self.list()} if lists is None else lists,
             "images": {image["identifier"]: image for image in images},
+            "others": {},
             **other,
         }
 

@@ -62,6 +62,7 @@ BAD_LIST = {
             "text": "A re-baselining waits for its content: The endorser lost the history",
         },
     ],
+    "others": {},
 }
 
 IMAGE = {
@@ -206,7 +207,7 @@ def test_the_snapshot_of_a_real_site_is_understood(world: t.Any) -> None:
     world.subscribe(max_unrefreshed="1h")
     world.decide("approve", "488dcdc4-9ab1-4fc8-a7ba-b7a5428ecb3d")
     world.sync()
-    document = snapshot.load(StateDirectory.at(world.state))
+    document = snapshot.load(StateDirectory.at(world.state)).summary()
     status = site_status(document, world.now)
     assert status.verdicts == {"allowed": 1, "not_approved": 1}
     assert [problem.code for problem in status.lists[0].problems] == ["unauthenticated"]
