@@ -21,6 +21,7 @@ from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.judgement import composition, snapshot
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.judgement.assess import Assessor, latest
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.judgement.records import stat_record
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.rules.rule import Rule
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.store.catalogue import Catalogue
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.store.state import StateDirectory
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.times import from_text, to_text
@@ -78,6 +79,12 @@ class Site:
         if hours:
             image["dc:date:expires"] = to_text(self.now + timedelta(hours=hours))
         return image
+
+    def rules(self, decision: str, match: t.Mapping[str, t.Any]) -> None:
+        """One rule in place of all others."""
+        rule = {"name": "r", "decision": decision, "match": match, "except": [], "reason": "", "until": None}
+        rules = [Rule.from_dict({**rule, "author": "sam"}).as_dict()]
+        self.commit(("rules", {"rules": rules, "author": "sam"}))
 
     def decide(self, decision: str, target: tuple[str, str], of: str, hours: int) -> None:
         kind, name = target
@@ -152,7 +159,7 @@ class Site:
         for by in ("identifier", "tag", "sha512"):
             for name in {image[by] for image in expected.values()}:
                 same = [image for key, image in sorted(expected.items()) if image[by] == name]
-                assert written.find(by, name) == same  # type: ignore[arg-type]
+                assert sorted(written.find(by, name), key=lambda image: str(image["identifier"])) == same
         summary = written.summary()
         counts = Counter(image["verdict"]["code"] for image in summary["images"].values())
         for others in summary["others"].values():
@@ -178,8 +185,11 @@ _of = st.sampled_from(LISTS)
 _number = st.integers(0, len(IMAGES) - 1)
 _hours = st.sampled_from((0, 0, 1, 5, 30))
 _targets = st.one_of(
-    st.tuples(st.just("image"), st.sampled_from(IMAGES)), st.tuples(st.just("tag"), st.sampled_from(TAGS[:2]))
+    st.tuples(st.just("image"), st.sampled_from(IMAGES)),
+    st.tuples(st.just("tag"), st.sampled_from(TAGS[:2])),
+    st.tuples(st.just("list"), _of),
 )
+_match = st.sampled_from(({"title": "sl*"}, {"newer_than": "3h", "list": "*"}, {"older_than": "2h", "list": LIST}))
 _accept = st.tuples(
     st.just("accept"),
     _of,
@@ -190,7 +200,7 @@ _subscribe = st.tuples(
     st.just("subscribe"),
     _of,
     st.sampled_from(("report", "approve", "cache", "refuse")),
-    st.sampled_from(((), ("SL5",), (IMAGES[1],))),
+    st.sampled_from(((), ("SL5",), (IMAGES[1],), ({"tag": "SL*", "newer_than": "4h"},))),
     st.sampled_from(((0, 0), (3, 0), (0, 2), (1, 1))),
 )
 _decide = st.tuples(
@@ -203,6 +213,7 @@ _decide = st.tuples(
 _others = st.one_of(
     st.tuples(st.just("unsubscribe"), _of),
     st.tuples(st.just("uncache"), _number),
+    st.tuples(st.just("rules"), st.sampled_from(("approve", "blacklist")), _match),
     st.tuples(st.just("tamper"), _number, st.sampled_from(("changed", "gone"))),
     st.tuples(st.just("poll"), _of, st.sampled_from((None, None, "timeout"))),
     st.tuples(st.just("wait"), st.sampled_from((1, 5, 48))),
