@@ -19,7 +19,7 @@ from datetime import datetime
 
 from ...errors import SiteError
 from ...times import to_text
-from . import archive, index, journal, replay
+from . import archive, index, journal, replay, touched
 from .catalogue import Catalogue, Writer
 from .journal import Entry
 from .state import StateDirectory
@@ -151,14 +151,15 @@ class _FromIndex:
         for ended in self._ends.pop(entry.sequence, ()):
             connection.execute("UPDATE images SET until = ? WHERE row = ?", (entry.sequence, ended))
         for row in rows:
-            self._add(connection, row, _tag_key(known["definition"]))
+            self._add(connection, entry, row, _tag_key(known["definition"]))
+        touched.after(connection, entry)
 
-    def _add(self, connection: sqlite3.Connection, row: sqlite3.Row, tag_key: str) -> None:
+    def _add(self, connection: sqlite3.Connection, entry: Entry, row: sqlite3.Row, tag_key: str) -> None:
         tag = row["tag"]
         if tag_key != self._tag_keys[row["list_id"]]:
             tag = replay.tag_of(json.loads(row["metadata"]), tag_key)
         _insert(connection, "images", {**row, "tag": tag, "until": None})
-        replay.own(connection, row["image_id"], row["list_id"])
+        replay.own(connection, entry, row["image_id"], row["list_id"])
         if row["until"] is not None:
             self._ends.setdefault(row["until"], []).append(row["row"])
 

@@ -43,7 +43,7 @@ def _subscribed(connection: sqlite3.Connection, entry: Entry, load: Loader) -> N
         tag = tag_of(json.loads(row["metadata"]), data["tag_key"])
         connection.execute("UPDATE images SET tag = ? WHERE row = ?", (tag, row["row"]))
     for row in rows:
-        _own(connection, entry, row["image_id"], list_id)
+        own(connection, entry, row["image_id"], list_id)
 
 
 def _unsubscribed(connection: sqlite3.Connection, entry: Entry, load: Loader) -> None:
@@ -56,16 +56,12 @@ def _unsubscribed(connection: sqlite3.Connection, entry: Entry, load: Loader) ->
         "AND image_id NOT IN (SELECT image_id FROM owners) ORDER BY row"
     ).fetchall()
     for row in others:
-        _own(connection, entry, row["image_id"], row["list_id"])
+        own(connection, entry, row["image_id"], row["list_id"])
 
 
-def own(connection: sqlite3.Connection, image_id: str, list_id: str) -> bool:
-    """Let the list own the image's UUID, unless another one does; whether it does now and did not before."""
-    return bool(connection.execute("INSERT OR IGNORE INTO owners VALUES (?, ?)", (image_id, list_id)).rowcount)
-
-
-def _own(connection: sqlite3.Connection, entry: Entry, image_id: str, list_id: str) -> None:
-    if own(connection, image_id, list_id):
+def own(connection: sqlite3.Connection, entry: Entry, image_id: str, list_id: str) -> None:
+    """Let the list own the image's UUID, unless another one does."""
+    if connection.execute("INSERT OR IGNORE INTO owners VALUES (?, ?)", (image_id, list_id)).rowcount:
         touched.owned(connection, entry, image_id)
 
 
@@ -155,7 +151,7 @@ def _add(
             entry.sequence,
         ),
     )
-    _own(connection, entry, image.identifier, list_id)
+    own(connection, entry, image.identifier, list_id)
 
 
 def _rebaselined(connection: sqlite3.Connection, entry: Entry, load: Loader) -> None:
