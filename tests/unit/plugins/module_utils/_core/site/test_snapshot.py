@@ -82,7 +82,14 @@ class Site:
 
     def rules(self, decision: str, match: t.Mapping[str, t.Any]) -> None:
         """One rule in place of all others."""
-        rule = {"name": "r", "decision": decision, "match": match, "except": [], "reason": "", "until": None}
+        rule: dict[str, t.Any] = {
+            "name": "r",
+            "decision": decision,
+            "match": match,
+            "except": [],
+            "reason": "",
+            "until": None,
+        }
         rules = [Rule.from_dict({**rule, "author": "sam"}).as_dict()]
         self.commit(("rules", {"rules": rules, "author": "sam"}))
 
