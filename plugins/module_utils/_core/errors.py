@@ -161,6 +161,7 @@ REMEDIES: t.Final[t.Mapping[str, str]] = {
     "disk_malformed": "Check the image: its partition table or a file system in it is not what its size allows.",
     "system_not_found": "Check the image: a system is found by its /etc/fstab, on ext2, ext3, ext4, xfs or btrfs.",
     "filesystem_ambiguous": "Give every file system of the image a label and a UUID of its own.",
+    "tool_missing": "Install the named program on this machine.",
     "mount_clash": "Unmount what is mounted there (state absent), or choose another directory.",
     "mount_failed": "Read what the command said; it needs root, loop devices and the file system in the kernel.",
     "unmount_failed": "End the named processes, or leave the directory, and try again.",

@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
-import hashlib
+import importlib.util
 import subprocess
+import types
 import typing as t
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -93,5 +94,16 @@ def make_volume() -> type[Volume]:
     return Volume
 
 
-def sha512(path: Path) -> str:
-    return hashlib.sha512(path.read_bytes()).hexdigest()
+def _load_systems() -> types.ModuleType:
+    path = Path(__file__).resolve().parents[3] / "guest_systems.py"
+    spec = importlib.util.spec_from_file_location("vmimages_guest_systems", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def systems() -> types.ModuleType:
+    """The small systems of guest_systems.py: `systems.unpack("el5", directory)`."""
+    return _load_systems()
