@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from ..errors import SiteError
 from .endorsers import registry
 from .endorsers.endorser import as_dicts, read_pair
+from .judgement.assess import active_lists
 from .judgement.decided import endorser_target, signer_names
+from .judgement.records import list_records
 from .subscription import UUID
 
 if t.TYPE_CHECKING:
@@ -61,8 +63,15 @@ def about_endorsers(
 
 
 def _by_name(catalogue: Catalogue, name: str, decision: str) -> Target:
-    pairs = [] if decision == "clear" else as_dicts(registry.pairs_of(catalogue, name))
-    return Target("endorser", name, {"pairs": pairs})
+    pairs = () if decision == "clear" else registry.pairs_of(catalogue, name)
+    lists = _signed_by(catalogue, frozenset(endorser_target(*pair) for pair in pairs))
+    return Target("endorser", name, {"pairs": as_dicts(pairs), "lists": lists})
+
+
+def _signed_by(catalogue: Catalogue, names: frozenset[str]) -> list[str]:
+    """The subscribed lists whose accepted message one of these has signed: whom the journal's line concerns."""
+    records = list_records(catalogue, active_lists(catalogue))
+    return [name for name, record in records.items() if signer_names(record.spellings) & names]
 
 
 def _by_pair(catalogue: Catalogue, pair: tuple[str, str], decision: str, option: str) -> t.Iterator[Target]:
@@ -78,7 +87,8 @@ def _by_pair(catalogue: Catalogue, pair: tuple[str, str], decision: str, option:
         if decision not in _ALWAYS:
             raise SiteError("unknown_endorser", f"{option}: {text}.", option=option)
         warnings = (f"{option}: {text}; check the spelling.",)
-    yield from (Target("endorser", name, warnings=warnings) for name in standing or names[:1])
+    further = {"lists": _signed_by(catalogue, frozenset(names))}
+    yield from (Target("endorser", name, further, warnings) for name in standing or names[:1])
 
 
 def _signer(catalogue: Catalogue, given: str) -> tuple[str, ...] | None:

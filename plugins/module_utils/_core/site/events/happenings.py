@@ -15,6 +15,7 @@ from datetime import timedelta
 
 from ...times import from_text
 from ..store.journal import Entry
+from . import blacklists
 
 if t.TYPE_CHECKING:
     from ..store.catalogue import Catalogue
@@ -89,10 +90,8 @@ class Happening:
 
 def happenings(catalogue: Catalogue, entry: Entry, kinds: frozenset[str]) -> list[Happening]:
     """What one journal line means, as far as it is of one of `kinds`."""
-    derive = _DERIVED.get(entry.event)
-    if derive is None or not derive.kinds & kinds:
-        return []
-    return list(derive.function(catalogue, entry))
+    wanted = [derive for derive in _DERIVED.get(entry.event, ()) if derive.kind in kinds]
+    return [happening for derive in wanted for happening in derive.function(catalogue, entry)]
 
 
 def matters(catalogue: Catalogue, happening: Happening, *, history: bool) -> bool:
@@ -176,33 +175,35 @@ def _before(catalogue: Catalogue, text: str, sequence: int) -> t.Iterator[tuple[
                 yield record["event"], record["data"], record["at"]
 
 
-def _decided(catalogue: Catalogue, entry: Entry) -> t.Iterator[Happening]:
-    """A blacklist of images, for each list that named them at that time and that the decision is meant for."""
-    data = entry.data
-    column = {"image": "image_id", "tag": "tag", "list": "list_id"}.get(data["target_type"])
-    if data["decision"] != "blacklist" or column is None:
-        return
-    meant = data.get("list") or ""
-    rows = catalogue.rows(
-        f"SELECT DISTINCT list_id FROM images WHERE {column} = ? AND since <= ? AND (until IS NULL OR until > ?) "
-        "AND (? = '' OR list_id = ?) ORDER BY list_id",
-        data["target"],
-        entry.sequence,
-        entry.sequence,
-        meant,
-        meant,
-    )
-    for number, row in enumerate(rows, 1):
+def _blacklisted(entry: Entry, concerns: t.Iterable[blacklists.Concern]) -> t.Iterator[Happening]:
+    """A blacklist, told to each list that it concerns."""
+    for number, concern in enumerate(concerns, 1):
         yield Happening(
             "blacklisted",
             entry.sequence,
             entry.at,
-            row["list_id"],
+            concern.list_id,
             name=str(entry.sequence) if number == 1 else f"{entry.sequence}-{number}",
             code="blacklisted",
-            detail=data["reason"],
-            target=f"{data['target_type']}:{data['target']}",
+            detail=concern.reason,
+            target=concern.target,
         )
+
+
+def _decided(catalogue: Catalogue, entry: Entry) -> t.Iterator[Happening]:
+    return _blacklisted(entry, blacklists.by_decision(catalogue, entry))
+
+
+def _ruled(catalogue: Catalogue, entry: Entry) -> t.Iterator[Happening]:
+    return _blacklisted(entry, blacklists.by_rules(entry))
+
+
+def _fallen(catalogue: Catalogue, entry: Entry) -> t.Iterator[Happening]:
+    return _blacklisted(entry, blacklists.by_version(catalogue, entry))
+
+
+def _aged(catalogue: Catalogue, entry: Entry) -> t.Iterator[Happening]:
+    return _blacklisted(entry, blacklists.by_age(catalogue, entry))
 
 
 def _refused(catalogue: Catalogue, entry: Entry) -> t.Iterator[Happening]:
@@ -257,16 +258,9 @@ def _state_of(catalogue: Catalogue, name: str) -> str | None:
 
 
 def _blacklisted_matters(catalogue: Catalogue, happening: Happening, history: bool) -> bool:
-    kind, _colon, target = happening.target.partition(":")
-    row = catalogue.row(
-        "SELECT until FROM decisions WHERE target_type = ? AND target = ? AND decision = 'blacklist' AND sequence = ?",
-        kind,
-        target,
-        happening.sequence,
-    )
-    if row is None or not _is_subscribed(catalogue, happening.list) or not _is_news(catalogue, happening, history):
+    if not _is_subscribed(catalogue, happening.list) or not _is_news(catalogue, happening, history):
         return False
-    return row["until"] is None or from_text(row["until"]) > catalogue.now()
+    return blacklists.stands(catalogue, happening.target, happening.sequence)
 
 
 def _refused_matters(catalogue: Catalogue, happening: Happening, history: bool) -> bool:
@@ -288,18 +282,19 @@ _Derive = t.Callable[["Catalogue", Entry], t.Iterator[Happening]]
 
 
 class _Derivation(t.NamedTuple):
-    kinds: frozenset[str]
+    kind: Kind
     function: _Derive
 
 
-_DERIVED: t.Final[t.Mapping[str, _Derivation]] = {
-    "accepted": _Derivation(frozenset({"new"}), _accepted),
-    "cached": _Derivation(frozenset({"available"}), _cached),
-    "expired": _Derivation(frozenset({"expire"}), _expired),
-    "damaged": _Derivation(frozenset({"expire"}), _gone),
-    "lost": _Derivation(frozenset({"expire"}), _gone),
-    "decided": _Derivation(frozenset({"blacklisted"}), _decided),
-    "refused": _Derivation(frozenset({"refused"}), _refused),
+_DERIVED: t.Final[t.Mapping[str, tuple[_Derivation, ...]]] = {
+    "accepted": (_Derivation("new", _accepted), _Derivation("blacklisted", _fallen)),
+    "cached": (_Derivation("available", _cached),),
+    "expired": (_Derivation("expire", _expired), _Derivation("blacklisted", _aged)),
+    "damaged": (_Derivation("expire", _gone),),
+    "lost": (_Derivation("expire", _gone),),
+    "decided": (_Derivation("blacklisted", _decided),),
+    "rules": (_Derivation("blacklisted", _ruled),),
+    "refused": (_Derivation("refused", _refused),),
 }
 
 _MATTERS: t.Final[t.Mapping[str, t.Callable[[Catalogue, Happening, bool], bool]]] = {

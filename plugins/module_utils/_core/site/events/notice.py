@@ -15,6 +15,7 @@ from email.utils import format_datetime
 
 from ...errors import REMEDIES
 from ...times import from_text
+from . import blacklists
 from .address import is_address
 from .environment import Teller
 from .happenings import Happening
@@ -75,14 +76,46 @@ def without_paths(text: str) -> str:
 
 def _subject(happening: Happening, listed: ImageList | None, site: str) -> str:
     title = _line(listed.title, _MAX_TITLE) if listed and listed.title else happening.list
-    what = "An image of" if happening.kind == "blacklisted" else "The signed message of"
-    done = "was blacklisted" if happening.kind == "blacklisted" else "was refused"
-    return f'{what} your list "{title}" {done} at {_line(site, _MAX_TITLE)}'
+    if happening.kind == "refused":
+        what = f'The signed message of your list "{title}" was refused'
+    else:
+        what = _FORBIDDEN[happening.target.partition(":")[0]].subject.format(title=title)
+    return f"{what} at {_line(site, _MAX_TITLE)}"
+
+
+class _Forbidden(t.NamedTuple):
+    """The subject of a message about a blacklist, and what it begins with after the site's name."""
+
+    subject: str
+    first: str
+
+
+_IMAGE: t.Final = _Forbidden(
+    'An image of your list "{title}" was blacklisted',
+    "has blacklisted images that you endorse. It does not start them any more.",
+)
+_FORBIDDEN: t.Final[t.Mapping[str, _Forbidden]] = {
+    "image": _IMAGE,
+    "tag": _IMAGE,
+    "rule": _Forbidden(
+        'Images of your list "{title}" are blacklisted by a rule',
+        "has a rule that forbids images that you endorse, and more of this kind. It does not start them.",
+    ),
+    "list": _Forbidden(
+        'Your list "{title}" was blacklisted',
+        "has blacklisted your whole list. It starts no image of it, and none that you will add.",
+    ),
+    "endorser": _Forbidden(
+        'An endorser of your list "{title}" was blacklisted',
+        "has blacklisted the endorser who signs your list. It starts no image that this person endorses.",
+    ),
+}
 
 
 def _blacklisted(catalogue: Catalogue, happening: Happening, listed: ImageList | None, site: str) -> t.Iterator[str]:
+    kind, _colon, target = happening.target.partition(":")
     images = _images(catalogue, happening)
-    yield f"The site {_line(site)} has blacklisted images that you endorse. It does not start them any more."
+    yield f"The site {_line(site)} {_FORBIDDEN[kind].first}"
     yield ""
     yield from _list_lines(happening, listed)
     yield ""
@@ -94,10 +127,15 @@ def _blacklisted(catalogue: Catalogue, happening: Happening, listed: ImageList |
     if len(images) > _MAX_IMAGES:
         yield f"... and {len(images) - _MAX_IMAGES} further images."
         yield ""
+    if kind in ("endorser", "rule"):
+        yield f"{kind.capitalize() + ':':<9} {_line(target)}"
     yield f"Reason:   {_line(without_paths(happening.detail)) or '(the site gave none)'}"
     yield f"Code:     {happening.code}"
     yield f"Decided:  {happening.at}"
     yield ""
+    if kind in ("list", "endorser"):
+        yield "What you can do: ask the site, by answering this message, what would mend the matter."
+        return
     yield "What you can do: if the reason holds, remove the image from your list, which revokes it everywhere, or"
     yield "publish a corrected version of it. If it does not, or if it is unclear, please answer this message."
 
@@ -129,17 +167,8 @@ def _list_lines(happening: Happening, listed: ImageList | None) -> t.Iterator[st
 
 
 def _images(catalogue: Catalogue, happening: Happening) -> list[tuple[str, str, str]]:
-    """(identifier, title, version) of the images that the decision named in this list when it was made."""
-    kind, _colon, target = happening.target.partition(":")
-    column = {"image": "image_id", "tag": "tag", "list": "list_id"}[kind]
-    rows = catalogue.rows(
-        "SELECT image_id, version, metadata FROM images "
-        f"WHERE list_id = ? AND {column} = ? AND since <= ? AND (until IS NULL OR until > ?) ORDER BY row",
-        happening.list,
-        target,
-        happening.sequence,
-        happening.sequence,
-    )
+    """(identifier, title, version) of the images of this list that were meant when the line was written."""
+    rows = blacklists.images(catalogue, happening.list, happening.target, happening.sequence, from_text(happening.at))
     return [(row["image_id"], str(json.loads(row["metadata"]).get("dc:title", "")), row["version"]) for row in rows]
 
 

@@ -66,6 +66,11 @@ class Decided:
         """The image of a row of `images`, as a match sees it."""
         return subject_of(row, address=record.subscription.uri, vo=record.vo, endorsers=self._signer(record))
 
+    def called(self, spellings: str) -> frozenset[str]:
+        """What decisions may call a signer: the pair in each spelling, and the names of registered endorsers."""
+        names = signer_names(spellings)
+        return names.union(*(self._registered.get(name, ()) for name in names))
+
     @cached_property
     def _about_lists(self) -> list[Decision]:
         rows = self._catalogue.rows("SELECT * FROM decisions WHERE target_type IN ('list', 'endorser')")
@@ -77,8 +82,7 @@ class Decided:
 
     def _signer(self, record: ListRecord) -> frozenset[str]:
         if record.list_id not in self._signers:
-            names = signer_names(record.spellings)
-            self._signers[record.list_id] = names.union(*(self._registered.get(name, ()) for name in names))
+            self._signers[record.list_id] = self.called(record.spellings)
         return self._signers[record.list_id]
 
     @cached_property

@@ -17,6 +17,8 @@ from ..judgement.records import list_records
 from .rule import Rule, read_rules
 
 if t.TYPE_CHECKING:
+    import sqlite3
+
     from ..store.catalogue import Catalogue
 
 #: How many of the images that a rule speaks of a result names; all are counted.
@@ -39,7 +41,7 @@ def declare(
             before, after = _plan(catalogue, wanted)
             if after != before:
                 data = {"rules": [rule.as_dict() for rule in after], "author": author or catalogue.actor}
-                writer.commit(("rules", data))
+                writer.commit(("rules", {**data, "concerns": _concerns(catalogue, before, after)}))
         if after != before:
             snapshot.write(catalogue)
         else:
@@ -66,7 +68,15 @@ def standing(catalogue: Catalogue) -> list[Rule]:
 
 def touched(catalogue: Catalogue, rules: t.Sequence[Rule], now: datetime) -> t.Iterator[tuple[Rule, dict[str, t.Any]]]:
     """For each rule how many endorsed images of subscribed lists it speaks of now (`count`), and which (`images`)."""
-    found: dict[str, list[str]] = {rule.name: [] for rule in rules}
+    found: dict[str, dict[str, None]] = {rule.name: {} for rule in rules}
+    for name, row in _spoken_of(catalogue, rules, now):
+        found[name][row["image_id"]] = None
+    for rule in rules:
+        yield rule, {"count": len(found[rule.name]), "images": list(found[rule.name])[:MOST_IMAGES]}
+
+
+def _spoken_of(catalogue: Catalogue, rules: t.Sequence[Rule], now: datetime) -> t.Iterator[tuple[str, sqlite3.Row]]:
+    """The name of a rule, and the row of an image that it speaks of now, for each such pair."""
     decided = Decided(catalogue)
     for name, record in list_records(catalogue, active_lists(catalogue) if rules else ()).items():
         rows = catalogue.rows("SELECT * FROM images WHERE list_id = ? AND until IS NULL ORDER BY row", name)
@@ -75,10 +85,23 @@ def touched(catalogue: Catalogue, rules: t.Sequence[Rule], now: datetime) -> t.I
             for rule in rules:
                 decision = rule.decide(subject)
                 if decision is not None and decision.is_in_force(now):
-                    found[rule.name].append(row["image_id"])
-    for rule in rules:
-        images = list(dict.fromkeys(found[rule.name]))
-        yield rule, {"count": len(images), "images": images[:MOST_IMAGES]}
+                    yield rule.name, row
+
+
+def _concerns(catalogue: Catalogue, before: t.Sequence[Rule], after: t.Sequence[Rule]) -> dict[str, list[str]]:
+    """The lists of whose images a new or changed rule forbids one that its old form did not; their endorsers hear."""
+    now = catalogue.now()
+    known = {rule.name: rule for rule in before if rule.decision == "blacklist"}
+    fresh = [rule for rule in after if rule.decision == "blacklist" and known.get(rule.name) != rule]
+    stood = {
+        (name, row["row"])
+        for name, row in _spoken_of(catalogue, [known[rule.name] for rule in fresh if rule.name in known], now)
+    }
+    found: dict[str, set[str]] = {}
+    for name, row in _spoken_of(catalogue, fresh, now):
+        if (name, row["row"]) not in stood:
+            found.setdefault(name, set()).add(row["list_id"])
+    return {name: sorted(lists) for name, lists in sorted(found.items())}
 
 
 def _plan(catalogue: Catalogue, wanted: t.Sequence[Rule]) -> tuple[list[Rule], list[Rule]]:

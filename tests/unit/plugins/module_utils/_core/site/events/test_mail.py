@@ -133,6 +133,116 @@ def test_a_blacklisted_tag_reaches_every_endorser_of_it(mailing: Stage, postbox:
     assert len(_outbox(world)) == 2
 
 
+def _two_lists(world: World) -> str:
+    """A second list, whose endorser has another address; its image."""
+    _subscribed(world)
+    other = "688dcdc4-9ab1-4fc8-a7ba-b7a5428ecb3d"
+    signer = world.pki.issue("Other Endorser", 100)
+    names = {"dc:creator": "F", "hv:dn": signer.dn, "hv:ca": signer.ca, "hv:email": "f@example.org"}
+    image = {**world.image(other, title="SL6"), "sl:os": "SL6"}
+    world.publish("1", [image], identifier=OTHER_LIST, signer=signer, **{"hv:endorser": {"hv:x509": names}})
+    world.subscribe(OTHER_LIST, endorsers=[{"dn": signer.dn, "ca": signer.ca}])
+    return other
+
+
+def test_a_blacklisted_list_reaches_its_endorser(mailing: Stage, postbox: Postbox) -> None:
+    world = mailing.world
+    other = _two_lists(world)
+    world.decide("blacklist", lists=[OTHER_LIST], reason="agreed with the VO")
+    mailing.dispatch()
+    (message,) = postbox.messages()
+    assert message["To"] == "f@example.org"
+    assert message["Subject"] == 'Your list "Test list" was blacklisted at example-site'
+    text = message.get_content()
+    assert "blacklisted your whole list" in text and other in text and "Reason:   agreed with the VO" in text
+    assert IMAGE not in text and "remove the image" not in text
+
+
+def test_a_blacklisted_endorser_is_told_for_each_list(mailing: Stage, postbox: Postbox) -> None:
+    world = mailing.world
+    other = _two_lists(world)
+    signer = world.pki.endorser
+    world.decide("blacklist", endorsers=[{"dn": signer.dn, "ca": signer.ca}], reason="left")
+    mailing.dispatch()
+    (message,) = postbox.messages()
+    assert message["To"] == "e@example.org"
+    assert message["Subject"] == 'An endorser of your list "Test list" was blacklisted at example-site'
+    text = message.get_content()
+    assert f"Endorser: {signer.dn} issued by {signer.ca}" in text
+    assert IMAGE in text and IMAGE_2 in text and other not in text
+    fred = world.pki.issue("Fred", 9)
+    world.register({"name": "fred", "pairs": [{"dn": fred.dn, "ca": fred.ca}]})
+    world.decide("blacklist", endorsers=[{"name": "fred"}])
+    mailing.dispatch()
+    assert len(postbox.envelopes) == 1
+
+
+def test_a_rule_that_forbids_reaches_the_endorsers_whose_images_it_touches(mailing: Stage, postbox: Postbox) -> None:
+    world = mailing.world
+    other = _two_lists(world)
+    six = {"name": "six", "decision": "blacklist", "match": {"title": "SL6"}, "reason": "end of life"}
+    world.declare(six, {"name": "none", "decision": "blacklist", "match": {"title": "SL4"}})
+    mailing.dispatch()
+    told = {message["To"]: message for message in postbox.messages()}
+    assert set(told) == {"e@example.org", "f@example.org"}
+    assert told["f@example.org"]["Subject"] == (
+        'Images of your list "Test list" are blacklisted by a rule at example-site'
+    )
+    text = told["e@example.org"].get_content()
+    assert IMAGE_2 in text and IMAGE not in text and other not in text
+    assert "Rule:     six" in text and "Reason:   end of life" in text
+    # What is said already is not said again: for another reason, by the same set, after a restart.
+    world.declare({**six, "reason": "over"})
+    mailing.dispatch()
+    assert len(postbox.envelopes) == 2
+    # A rule that grows is told to those whom it reaches now, and only to them.
+    world.declare({**six, "match": {"title": ["SL6", "Zw*"]}})
+    mailing.dispatch()
+    assert [message["To"] for message in postbox.messages()[2:]] == ["e@example.org"]
+
+
+def test_an_image_that_comes_later_under_a_rule_is_told(mailing: Stage, postbox: Postbox) -> None:
+    world = mailing.world
+    world.declare({"name": "six", "decision": "blacklist", "match": {"os": "SL6"}, "reason": "end of life"})
+    image, harmless = world.image(), world.image(IMAGE_2)
+    world.publish("1", [image, harmless])
+    world.subscribe()
+    mailing.dispatch()
+    assert postbox.envelopes == []
+    world.publish("2", [{**image, "sl:os": "SL6", "hv:version": "2"}, harmless])
+    world.refresh()
+    mailing.dispatch()
+    world.publish("3", [{**image, "sl:os": "SL6", "hv:version": "3"}, harmless])
+    world.refresh()
+    mailing.dispatch()
+    (message,) = postbox.messages()
+    assert IMAGE in message.get_content() and IMAGE_2 not in message.get_content()
+
+
+def test_an_image_that_grew_too_old_is_told_when_it_leaves_the_cache(mailing: Stage, postbox: Postbox) -> None:
+    world = mailing.world
+    world.publish("1", [world.image()])
+    world.subscribe(new_images="cache")
+    world.sync()
+    world.declare({"name": "stale", "decision": "blacklist", "match": {"older_than": "2d"}, "reason": "stale"})
+    mailing.dispatch()
+    assert postbox.envelopes == []
+    world.now += timedelta(days=2)
+    world.sync()
+    mailing.dispatch()
+    (message,) = postbox.messages()
+    assert IMAGE in message.get_content() and "Rule:     stale" in message.get_content()
+    assert not mailing.dispatch().changed
+
+
+def test_a_rule_that_was_taken_back_before_it_was_told_is_not_told(mailing: Stage, postbox: Postbox) -> None:
+    _subscribed(mailing.world)
+    mailing.world.declare({"name": "six", "decision": "blacklist", "match": {"title": "SL6"}})
+    mailing.world.declare()
+    mailing.dispatch()
+    assert postbox.envelopes == []
+
+
 def test_a_refusal_reaches_the_endorser_once(mailing: Stage, postbox: Postbox) -> None:
     world = mailing.world
     _subscribed(world)
