@@ -120,6 +120,9 @@ REMEDIES: t.Final[t.Mapping[str, str]] = {
     "state_newer": "Upgrade hepix.vmimages on this host: a newer version has written this state directory.",
     "state_owner": "Run as the owner of the state directory, or as root.",
     "state_busy": "Another writer holds the state directory; try again when it has finished.",
+    "quota_exceeded": "Raise the quota (quota), name fewer images, or purge expired ones sooner (keep_expired).",
+    "space_short": "Free space on the cache's file system, or lower min_free; nothing of the image was downloaded.",
+    "interrupted": "Start it again: what is done stays done, and what was on its way is gone on with.",
     "cache_split": "Put downloading, current and expired on one file system: mount it at the cache directory itself.",
     "journal_damaged": "Restore the journal from a backup: lines of it were changed or lost (see `vmimages audit`). "
     "Only `vmimages rebuild --accept-journal` goes on with the lines that are left.",

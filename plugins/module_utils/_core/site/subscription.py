@@ -9,6 +9,7 @@ import typing as t
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime, timedelta
 
+from ..disks.formats import parse_wanted
 from ..durations import parse_duration
 from ..errors import SiteError, TransferError
 from ..transfer.policy import Policy, check_uri, host_of
@@ -75,6 +76,7 @@ class Subscription:
     allow_private: bool = False
     named: tuple[Named, ...] = ()
     access: Access = field(default_factory=Access)
+    formats: tuple[str, ...] = ()
 
     @classmethod
     def from_options(cls, options: t.Mapping[str, t.Any]) -> Subscription:
@@ -107,6 +109,7 @@ class Subscription:
             ca_path=options.get("ca_path"),
             allow_private=bool(options.get("allow_private")),
             access=Access.from_options(options.get("access") or options, _invalid),
+            formats=_formats(options.get("formats") or ()),
         )
 
     def as_dict(self) -> dict[str, t.Any]:
@@ -193,6 +196,13 @@ def _selection(given: t.Sequence[t.Any]) -> tuple[str | Match, ...]:
             raise _invalid(f"{where}.{error.path}" if error.path else where, str(error)) from error
         matches[match.text] = match
     return (*sorted(names), *(matches[text] for text in sorted(matches)))
+
+
+def _formats(names: t.Sequence[str]) -> tuple[str, ...]:
+    try:
+        return parse_wanted(names)
+    except ValueError as error:
+        raise _invalid("formats", str(error)) from error
 
 
 def _seconds(option: str, value: t.Any) -> int | None:

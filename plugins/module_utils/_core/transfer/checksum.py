@@ -22,6 +22,8 @@ ALGORITHMS: t.Final = frozenset(
     {"md5", "sha1", "sha224", "sha256", "sha384", "sha512", "sha3_224", "sha3_256", "sha3_384", "sha3_512"}
 )
 
+_DROPPED: t.Final = 8 * 1024 * 1024
+
 #: No checksum is stated beside the one that is always computed.
 NO_CHECKSUMS: t.Final[t.Mapping[str, str]] = types.MappingProxyType({})
 
@@ -77,39 +79,48 @@ def digest_file(
     checksums: t.Mapping[str, str] = NO_CHECKSUMS,
     progress: t.Optional[Progress] = None,
     follow: bool = True,
+    uncached: bool = False,
 ) -> Digest:
     """Read a regular file, by path or by descriptor (from its start; its position stays), and return its digest.
 
     Every one of `checksums` (name -> hexadecimal) that is in `ALGORITHMS` has to match; others are passed over. With
-    ``follow=False`` a symbolic link as last component is refused. Raises `TransferError` (``not_found``,
+    ``follow=False`` a symbolic link as last component is refused. With `uncached` the octets come from the disk, as far
+    as the kernel can drop what it holds of them, and do not stay in its cache. Raises `TransferError` (``not_found``,
     ``not_readable``; also when the file changes its size meanwhile; ``checksum_mismatch``).
     """
     if isinstance(file, int):
-        return _digest(file, f"file descriptor {file}", checksums, progress)
+        return _digest(file, f"file descriptor {file}", checksums, progress, uncached)
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)
     with storage_errors(file, reading=True):
         fd = os.open(file, flags)
     try:
-        return _digest(fd, os.fspath(file), checksums, progress)
+        return _digest(fd, os.fspath(file), checksums, progress, uncached)
     finally:
         os.close(fd)
 
 
-def _digest(fd: int, shown: str, checksums: t.Mapping[str, str], progress: t.Optional[Progress]) -> Digest:
+def _digest(
+    fd: int, shown: str, checksums: t.Mapping[str, str], progress: t.Optional[Progress], uncached: bool
+) -> Digest:
     buffer = memoryview(bytearray(BUFFER_SIZE))
     hashes = Hashes(checksums)
-    done = 0
+    done = dropped = 0
     with storage_errors(shown, reading=True):
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             raise TransferError("not_readable", f"{shown} is not a regular file", path=shown)
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+        if uncached:
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
         while True:
             count = os.preadv(fd, [buffer], done)
             if count == 0:
                 break
             hashes.update(buffer[:count])
             done += count
+            if uncached and done - dropped >= _DROPPED:
+                os.posix_fadvise(fd, dropped, done - dropped, os.POSIX_FADV_DONTNEED)
+                dropped = done
             if progress is not None:
                 progress(done, status.st_size)
     if done != status.st_size:

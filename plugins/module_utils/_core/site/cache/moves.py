@@ -94,6 +94,8 @@ def admit(writer: Writer, step: Step, done: octets.Verified) -> Path:
     record = record_of(catalogue, step.name)
     if record is None or record["state"] != "current" or not proves(record, found, step.row):
         writer.commit(_event("cached", step, stat=found, octets=done.octets))
+    else:
+        writer.commit(("scrubbed", {"name": step.name}))
     return target
 
 

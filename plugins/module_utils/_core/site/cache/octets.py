@@ -24,9 +24,8 @@ if t.TYPE_CHECKING:
     import sqlite3
 
     from ...transfer.session import Session
-
-#: Called with the image's file name, the octets done and the octets in all.
-Progress = t.Callable[[str, int, int], None]
+    from .scrub import Pace
+    from .watch import Progress
 
 
 @dataclass(frozen=True)
@@ -54,16 +53,26 @@ class Verified:
         }
 
 
-def read(path: Path, row: sqlite3.Row) -> Verified:
-    """Read the file that is there for the image of an index row.
+def read(
+    path: Path,
+    row: sqlite3.Row,
+    *,
+    pace: Pace | None = None,
+    name: str = "",
+    progress: Progress | None = None,
+    stopped: threading.Event | None = None,
+) -> Verified:
+    """Read the file that is there for the image of an index row, at the `pace` given.
 
-    TransferError ``checksum_mismatch`` when it is not the endorsed one, or no file.
+    TransferError ``checksum_mismatch`` when it is not the endorsed one, or no file. Ends with CancelledError soon after
+    `stopped` is set.
     """
     started = time.monotonic()
     before = stat_record(path)
     if before is not None and not stat.S_ISREG(os.lstat(path).st_mode):
         raise TransferError("checksum_mismatch", f"{path} is no regular file.", path=str(path))
-    digest = digest_file(path, checksums=_checksums(row), follow=False)
+    report = _reporter(name, progress, stopped, pace)
+    digest = digest_file(path, checksums=_checksums(row), follow=False, progress=report, uncached=True)
     endorsed = (row["size"], row["sha512"])
     if before is None or stat_record(path) != before or (digest.size, digest.sha512) != endorsed:
         raise TransferError("checksum_mismatch", f"{path} does not hold the endorsed octets.", path=str(path))
@@ -83,13 +92,6 @@ def download(
 
     Ends with CancelledError soon after `stopped` is set, so that nobody waits for gigabytes after an interruption.
     """
-
-    def report(done: int, total: int) -> None:
-        if stopped.is_set():
-            raise CancelledError
-        if progress is not None:
-            progress(name, done, total)
-
     fetched = fetch_file(
         row["uri"],
         directory,
@@ -99,7 +101,7 @@ def download(
         checksums=_checksums(row),
         policy=session.policy,
         mirrors=mirrors,
-        progress=report,
+        progress=_reporter(name, progress, stopped),
         session=session,
     )
     found = stat_record(fetched.path)
@@ -108,6 +110,24 @@ def download(
             "checksum_mismatch", f"{fetched.path} was changed by somebody else.", path=str(fetched.path)
         )
     return Verified(fetched.path, found, fetched.octets_received, fetched.seconds, fetched.resumed_from, fetched.source)
+
+
+def _reporter(
+    name: str, progress: Progress | None, stopped: threading.Event | None, pace: Pace | None = None
+) -> t.Callable[[int, int], None]:
+    before = 0
+
+    def report(done: int, total: int) -> None:
+        nonlocal before
+        if stopped is not None and stopped.is_set():
+            raise CancelledError
+        if pace is not None:
+            pace.took(done - before)
+            before = done
+        if progress is not None:
+            progress(name, done, total)
+
+    return report
 
 
 def _checksums(row: sqlite3.Row) -> dict[str, str]:

@@ -32,6 +32,9 @@ PASSING: t.Final = frozenset(
     }
 )
 
+#: Whether a file name is among those meant.
+Names = t.Callable[[str], bool]
+
 #: Whether a row of `images` or of `files` is among what was asked for.
 Scope = t.Callable[[sqlite3.Row], bool]
 
@@ -80,6 +83,11 @@ def file_name(row: sqlite3.Row) -> str:
     return f"{row['image_id']}_{_UNSAFE.sub('-', row['version'])[:64]}_{row['sha512'][:16]}"
 
 
+def none(_name: str) -> bool:
+    """No file."""
+    return False
+
+
 def scope_of(catalogue: Catalogue, *, lists: t.Sequence[str] = (), images: t.Sequence[str] = ()) -> Scope:
     """All images, or those of the lists and images (UUIDs, tags) named; ``unknown_list``, ``unknown_image``."""
     if not lists and not images:
@@ -89,8 +97,8 @@ def scope_of(catalogue: Catalogue, *, lists: t.Sequence[str] = (), images: t.Seq
     return lambda row: row["list_id"] in list_ids or row["image_id"] in image_ids
 
 
-def plan(catalogue: Catalogue, scope: Scope, *, verify: bool = False) -> list[Step]:
-    """The steps for the images in `scope`; `verify`: read every file.
+def plan(catalogue: Catalogue, scope: Scope, *, reread: Names = none) -> list[Step]:
+    """The steps for the images in `scope`; the files whose names are in `reread` are read, whatever is known of them.
 
     Lists may share a file, by endorsing the same image: what one of them wants is not taken away for another.
     """
@@ -102,7 +110,7 @@ def plan(catalogue: Catalogue, scope: Scope, *, verify: bool = False) -> list[St
     asked = {name: rows for name, rows in candidates.items() if any(scope(row) for row in rows)}
     judged = _judge_all(assessor, [row for rows in asked.values() for row in rows])
     for name, rows in asked.items():
-        steps += _steps(catalogue, name, [next(judged) for _row in rows], scope, verify=verify)
+        steps += _steps(catalogue, name, [next(judged) for _row in rows], scope, reread=reread)
     return steps
 
 
@@ -193,7 +201,7 @@ def _judge_all(assessor: Assessor, rows: t.Sequence[sqlite3.Row]) -> t.Iterator[
 
 
 def _steps(
-    catalogue: Catalogue, name: str, judged: t.Sequence[_Judged], scope: Scope, *, verify: bool
+    catalogue: Catalogue, name: str, judged: t.Sequence[_Judged], scope: Scope, *, reread: Names
 ) -> t.Iterator[Step]:
     """The steps for one file name, which some lists want, or none."""
     wanted = next((item.row for item in judged if item.wanted), None)
@@ -201,7 +209,7 @@ def _steps(
         # The list that owns the image has the say; the others only tell that they do not own it.
         yield from _unwanted(catalogue, name, next((item for item in judged if item.owned), judged[0]))
     elif scope(wanted):
-        yield from _needed(catalogue, name, wanted, verify=verify)
+        yield from _needed(catalogue, name, wanted, reread=reread)
 
 
 def _unwanted(catalogue: Catalogue, name: str, judged: _Judged) -> t.Iterator[Step]:
@@ -211,19 +219,19 @@ def _unwanted(catalogue: Catalogue, name: str, judged: _Judged) -> t.Iterator[St
         yield Step("expire", name, judged.row, code=judged.code)
 
 
-def _needed(catalogue: Catalogue, name: str, row: sqlite3.Row, *, verify: bool) -> t.Iterator[Step]:
+def _needed(catalogue: Catalogue, name: str, row: sqlite3.Row, *, reread: Names) -> t.Iterator[Step]:
     record = record_of(catalogue, name)
     state = record["state"] if record is not None else ""
     current, expired = catalogue.state.current / name, catalogue.state.expired / name
     present = stat_record(current)
     if present is not None:
-        if verify or state != "current" or not proves(record, present, row):
+        if reread(name) or state != "current" or not proves(record, present, row):
             yield Step("read", name, row, source=current)
         return
     kept = stat_record(expired)
     if kept is None:
         yield Step("download", name, row)
-    elif state == "expired" and proves(record, kept, row) and not verify:
+    elif state == "expired" and proves(record, kept, row) and not reread(name):
         yield Step("restore", name, row, source=expired)
     else:
         yield Step("read", name, row, source=expired)

@@ -14,19 +14,26 @@ from . import octets, purge
 from .moves import aside_of, is_file, require_together
 from .plan import Scope, Step
 from .run import Run
+from .space import allocated
 
 if t.TYPE_CHECKING:
     from ..store.catalogue import Catalogue
+    from .in_use import InUse
+    from .space import Room
 
 
 class Rehearsal:
     """What a run would do, told in a `Run` of its own."""
 
-    def __init__(self, catalogue: Catalogue) -> None:
+    def __init__(self, catalogue: Catalogue, room: Room, in_use: InUse, keep_expired: timedelta) -> None:
         self.run = Run()
         self._catalogue = catalogue
+        self._room = room
+        self._in_use = in_use
+        self._keep_expired = keep_expired
         self._expired: dict[str, dict[str, t.Any]] = {}
         self._gone: set[str] = set()
+        self._back: set[str] = set()
 
     def steps(self, steps: t.Sequence[Step]) -> None:
         """Go through the planned steps."""
@@ -38,6 +45,7 @@ class Rehearsal:
                 self.run.restored.append(step.as_dict())
                 self.run.place(step.name, "expired", "current")
                 self._gone.add(step.name)
+                self._back.add(step.name)
             elif step.source is not None:
                 self._read(step, step.source)
             else:
@@ -50,8 +58,40 @@ class Rehearsal:
         if grace <= timedelta(0):
             due.update(self._expired)
         for name, action in sorted(due.items()):
-            self.run.purged.append(action)
-            self.run.place(name, "expired", "absent")
+            why = self._in_use.why(self._catalogue.state.expired / name)
+            if not why and action not in self.run.purged:
+                self._purge(action)
+
+    def present(self) -> set[str]:
+        """The names of the files that would then lie in `current`."""
+        before = {row["name"] for row in self._catalogue.rows("SELECT name FROM files WHERE state = 'current'")}
+        gone = {name for name, place in self.run.after.items() if place != "current"}
+        return (before - gone) | {name for name, place in self.run.after.items() if place == "current"}
+
+    def _purge(self, action: dict[str, t.Any]) -> None:
+        self.run.purged.append(action)
+        self.run.place(action["name"], "expired", "absent")
+
+    def _relieve(self, name: str, size: int) -> None:
+        """What `purge.relieve` would delete; what would have come to `expired` in this very run is the youngest."""
+        refusal = self._room.refusal(name, size)
+        if refusal is None:
+            return
+        state = self._catalogue.state
+        spare = list(purge.spare(self._catalogue, self._keep_expired, self._in_use))
+        if self._keep_expired <= timedelta(0):
+            for action in self._expired.values():
+                path = state.current / action["name"]
+                if not self._in_use.why(path):
+                    spare.append((action, allocated(path)))
+        spare = [item for item in spare if item[0] not in self.run.purged and item[0]["name"] not in self._back]
+        if sum(freed for _action, freed in spare) < refusal.context["missing"]:
+            raise refusal
+        for action, freed in spare:
+            if self._room.refusal(name, size) is None:
+                return
+            self._purge(action)
+            self._room.give_back(freed)
 
     def _expire(self, step: Step) -> None:
         state = self._catalogue.state
@@ -81,6 +121,12 @@ class Rehearsal:
             self._gone.add(step.name)
 
     def _download(self, step: Step) -> None:
+        try:
+            self._relieve(step.name, step.row["size"])
+            self._room.promise(step.name, step.row["size"])
+        except VmimagesError as error:
+            self.run.fail(step, error)
+            return
         self.run.arrived(step, step.as_dict(), moved=True)
 
     def _aside(self, step: Step, source: Path) -> None:

@@ -10,11 +10,24 @@ from dataclasses import dataclass, field
 from ...outcome import Outcome
 
 if t.TYPE_CHECKING:
+    import sqlite3
+
     from ...errors import VmimagesError
     from .plan import Step
 
 #: The lists of a run, as results name them.
-LISTS: t.Final = ("downloaded", "moved", "restored", "verified", "damaged", "purged", "unwanted", "failures")
+LISTS: t.Final = (
+    "downloaded",
+    "moved",
+    "restored",
+    "verified",
+    "damaged",
+    "purged",
+    "unwanted",
+    "derived",
+    "underived",
+    "failures",
+)
 
 
 @dataclass
@@ -28,6 +41,8 @@ class Run:
     damaged: list[dict[str, t.Any]] = field(default_factory=list)
     purged: list[dict[str, t.Any]] = field(default_factory=list)
     unwanted: list[dict[str, t.Any]] = field(default_factory=list)
+    derived: list[dict[str, t.Any]] = field(default_factory=list)
+    underived: list[dict[str, t.Any]] = field(default_factory=list)
     failures: list[dict[str, t.Any]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     before: dict[str, str] = field(default_factory=dict)
@@ -51,13 +66,18 @@ class Run:
 
     def fail(self, step: Step, error: VmimagesError) -> None:
         """One image's failure, which stops no other; a step that is tried again is told once."""
-        failure = {"list": step.row["list_id"], "image": step.row["image_id"], **error.as_dict()}
+        self.fail_image(step.row, error)
+
+    def fail_image(self, row: sqlite3.Row, error: VmimagesError) -> None:
+        """The failure of the image of an index row."""
+        failure = {"list": row["list_id"], "image": row["image_id"], **error.as_dict()}
         if failure not in self.failures:
             self.failures.append(failure)
 
     def outcome(self) -> Outcome:
         """The result of the run."""
-        changes = (*self.moved, *self.damaged, *self.restored, *self.downloaded, *self.purged)
+        before = (*self.moved, *self.damaged, *self.restored, *self.downloaded)
+        changes = (*before, *self.derived, *self.underived, *self.purged)
         return Outcome(
             changed=bool(changes),
             before=self.before,

@@ -1,6 +1,6 @@
 # Copyright: the hepix.vmimages contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The cache: `downloading`, `current` and `expired`, brought to what the lists and the site's decisions say.
+"""The cache: `downloading`, `current`, `expired` and `derived`, brought to what the lists and the site's decisions say.
 
 A file enters `current` by one rename, after all of its octets were verified and the verdict was asked again; the
 journal line follows. A crash in between leaves a verified file that the next run reads and takes in.
@@ -15,14 +15,19 @@ from pathlib import Path
 
 from ...errors import SiteError, VmimagesError
 from ...outcome import Outcome
+from ..derived.make import Derivations
 from ..store.state import locked
+from ..upkeep import NO_LIMITS, Upkeep
 from . import files, moves
-from .octets import Progress
-from .plan import Step, plan, row_of, scope_of, unknown_files
-from .purge import purge
+from .in_use import InUse
+from .plan import Step, none, plan, row_of, scope_of, unknown_files
+from .purge import purge, relieve
 from .rehearsal import Rehearsal
 from .run import LISTS, Run
+from .scrub import INTERVAL, Pace, due
+from .space import Room
 from .verdicts import Verdicts
+from .watch import Progress, Watch
 from .work import USUAL, Limits, Work
 
 if t.TYPE_CHECKING:
@@ -31,6 +36,8 @@ if t.TYPE_CHECKING:
 
 _MOVES: t.Final = ("expire", "restore")
 
+#: Whether files are read again that have not been for long: not at all, beside the other work, or as the only work.
+Scrub = t.Literal["no", "also", "only"]
 _Planner = t.Callable[[], "list[Step]"]
 
 
@@ -40,15 +47,19 @@ def sync(
     lists: t.Sequence[str] = (),
     images: t.Sequence[str] = (),
     verify: bool = False,
+    scrub: Scrub = "no",
     purge_expired: timedelta | None = None,
     limits: Limits = USUAL,
+    upkeep: Upkeep = NO_LIMITS,
     check: bool = False,
     progress: Progress | None = None,
 ) -> Outcome:
     """Bring the cache to what is endorsed, approved and selected; for everything, or for the lists and images named.
 
     Files that lost their endorsement or approval move to `expired` first, then what is missing is downloaded, within
-    the `limits`; what an earlier run has of it is gone on with. `verify` reads every cached file again;
+    the `limits`; what an earlier run has of it is gone on with. What does not fit by the `upkeep` is not begun; expired
+    files make room. Then the formats that are asked for are made. `verify` reads every cached file again, `scrub` those
+    that were not read for the interval of the `upkeep`;
     `purge_expired` deletes what has been in `expired` for that long. One image's failure is reported under ``failures``
     and stops no other. With `check` nothing is changed; the outcome is that of the run, as far as reading the files
     that are here can tell.
@@ -57,24 +68,38 @@ def sync(
     """
     scope = scope_of(catalogue, lists=lists, images=images)
     restricted = bool(lists or images)
+    overdue = due(catalogue, upkeep.scrub_interval or INTERVAL) if scrub != "no" else set()
+    reread = (lambda _name: True) if verify else overdue.__contains__ if overdue else none
     rest: list[Step] = []
 
     def planner() -> list[Step]:
-        return plan(catalogue, scope, verify=verify)
+        steps = plan(catalogue, scope, reread=reread)
+        return steps if scrub != "only" else [step for step in steps if step.name in overdue and step.source]
 
     def keeps(name: str) -> bool:
         # A run for some images knows nothing of the others, but that they are images.
         return name in {step.name for step in rest} or (restricted and row_of(catalogue, name) is not None)
 
+    room, in_use = Room(catalogue.state, upkeep), InUse(catalogue.state, catalogue.now())
+    pace, watch = Pace(upkeep.scrub_rate), Watch.of(progress)
     if check:
-        rehearsal = Rehearsal(catalogue)
+        rehearsal = Rehearsal(catalogue, room, in_use, upkeep.keep_expired)
+        derivations = Derivations(catalogue, rehearsal.run, upkeep, room, in_use, scope, watch, pace)
         rehearsal.steps(planner())
+        derivations.rehearse(rehearsal.present(), reread, only_damaged=scrub == "only")
         if purge_expired is not None:
             rehearsal.purge(purge_expired, scope)
+            derivations.rehearse_purge()
         return _rehearsed(catalogue, rehearsal.run)
     run, verdicts = Run(), Verdicts(catalogue)
+    derivations = Derivations(catalogue, run, upkeep, room, in_use, scope, watch, pace)
+
+    def make_room(name: str, size: int) -> None:
+        relieve(catalogue, room, name, size, keep=upkeep.keep_expired, run=run, in_use=in_use)
+
     try:
         rest, planned = _move(catalogue, planner, run)
+        derivations.clean()
         verdicts.write()
         if rest:
             moves.require_together(catalogue.state, rest)
@@ -84,11 +109,16 @@ def sync(
                     # Others may have done these very downloads while this run waited for them.
                     rest, _planned = _move(catalogue, planner, run)
                 files.clear_downloading(catalogue, keeps)
-                Work(catalogue, run, verdicts, limits=limits, progress=progress).do(rest)
-        else:
+                work = Work(
+                    catalogue, run, verdicts, limits=limits, watch=watch, pace=pace, room=room, relieve=make_room
+                )
+                work.do(rest)
+        elif scrub != "only":
             _clear_leftovers(catalogue, keeps)
+        derivations.make(reread, only_damaged=scrub == "only")
         if purge_expired is not None:
-            purge(catalogue, purge_expired, scope, run)
+            purge(catalogue, purge_expired, scope, run, in_use)
+            derivations.purge()
     finally:
         verdicts.finish()
         files.update(catalogue)

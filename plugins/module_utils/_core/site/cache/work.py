@@ -16,7 +16,6 @@ from ...transfer.policy import Policy, host_of
 from ...transfer.session import Session
 from ..judgement.assess import subscription_of
 from . import files, moves, octets
-from .octets import Progress
 from .plan import Step, Wanted
 from .run import Run
 from .verdicts import Verdicts
@@ -25,6 +24,9 @@ if t.TYPE_CHECKING:
     from pathlib import Path
 
     from ..store.catalogue import Catalogue, Writer
+    from .scrub import Pace
+    from .space import Room
+    from .watch import Watch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,15 +61,27 @@ class Work:
     """The steps of one run that move octets, within its limits; the caller holds the downloads' lock."""
 
     def __init__(
-        self, catalogue: Catalogue, run: Run, verdicts: Verdicts, *, limits: Limits, progress: Progress | None
+        self,
+        catalogue: Catalogue,
+        run: Run,
+        verdicts: Verdicts,
+        *,
+        limits: Limits,
+        watch: Watch,
+        pace: Pace,
+        room: Room,
+        relieve: t.Callable[[str, int], None],
     ) -> None:
         self._catalogue = catalogue
         self._run = run
         self._verdicts = verdicts
         self._limits = limits
         self._sessions: dict[Policy, Session] = {}
-        self._progress = progress
+        self._watch = watch
         self._wanted = Wanted(catalogue)
+        self._pace = pace
+        self._room = room
+        self._relieve = relieve
         self._stopped = threading.Event()
 
     def do(self, steps: t.Sequence[Step]) -> None:
@@ -81,9 +95,11 @@ class Work:
             stack.callback(self._stopped.set)
             while waiting or running:
                 while (step := self._next(waiting, running.values())) is not None:
-                    if self._is_still_wanted(step):
+                    if self._is_still_wanted(step) and self._has_room(step):
                         running[self._start(pool, step)] = step
                 for future in self._ended(running):
+                    self._room.settle(running[future].name)
+                    self._watch.end(running[future].name)
                     again = self._finish(running.pop(future), future)
                     if again is not None:
                         waiting.appendleft(again)
@@ -118,10 +134,31 @@ class Work:
             self._run.unwanted.append({**step.as_dict(), "code": code})
         return wanted
 
+    def _has_room(self, step: Step) -> bool:
+        """Set aside what the download will take, or tell that it does not fit."""
+        if step.action != "download":
+            return True
+        try:
+            self._relieve(step.name, step.row["size"])
+            self._room.promise(step.name, step.row["size"])
+        except VmimagesError as error:
+            self._run.fail(step, error)
+            return False
+        return True
+
     def _start(self, pool: ThreadPoolExecutor, step: Step) -> Future[octets.Verified]:
         row = step.row
+        self._watch.begin(step.name, step.action, row)
         if step.source is not None:
-            return pool.submit(octets.read, step.source, row)
+            return pool.submit(
+                octets.read,
+                step.source,
+                row,
+                pace=self._pace,
+                name=step.name,
+                progress=self._watch,
+                stopped=self._stopped,
+            )
         subscription = subscription_of(self._catalogue, row["list_id"])
         session = self._session(self._limits.apply(subscription.policy(content=True)))
         return pool.submit(
@@ -131,7 +168,7 @@ class Work:
             step.name,
             session,
             subscription.access.mirrors_of(row["uri"]),
-            self._progress,
+            self._watch,
             self._stopped,
         )
 

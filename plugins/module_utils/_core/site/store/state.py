@@ -68,6 +68,21 @@ class StateDirectory:
         """Images that lost their endorsement or their approval, kept for a while."""
         return self.path / "cache" / "expired"
 
+    @property
+    def derived(self) -> Path:
+        """What was made of the images in `current`: unpacked, or in another format."""
+        return self.path / "cache" / "derived"
+
+    @property
+    def in_use(self) -> Path:
+        """Pins: files that keep images from being deleted."""
+        return self.path / "cache" / "in_use"
+
+    @property
+    def progress(self) -> Path:
+        """What the runs that go on at the moment have done so far."""
+        return self.path / "progress"
+
     def exists(self) -> bool:
         """Whether a site's state is here; ``not_readable`` where that cannot be seen."""
         return _stat(self.journal) is not None
