@@ -68,6 +68,58 @@ options:
       - Delete files that have been in C(cache/expired) for longer than this, as a number and a unit (V(s), V(m), V(h),
         V(d) or V(w)). When left out, they are kept. With O(lists) or O(images) only their files are deleted.
     type: str
+  formats:
+    description:
+      - The formats in which the site wants the disks of all cached images, beside those that a subscription asks for
+        (see O(hepix.vmimages.imagelist_subscribe#module:formats)).
+      - Images are unpacked (C(.gz), C(.bz2), C(.xz), C(.zst), OVA, tar) and converted after they were verified, by what
+        their list states (C(hv:format)). What is made lies in C(cache/derived) and has its own digest in the journal.
+        It goes when the image leaves C(cache/current), and with O(purge_expired) when nobody asks for it any more.
+      - An image that refers to other files (a backing file, external data, extents) is refused, as are decompression
+        bombs and archives with several disks. Conversions need C(qemu-img) on the host.
+    type: list
+    elements: str
+    choices: [raw, qcow2, vmdk, vdi, vhd]
+    default: []
+  max_unpacked:
+    description:
+      - The largest disk that may come out of an image, such as V(100 GiB). By default that of C(settings.json), else
+        V(512 GiB).
+    type: str
+  quota:
+    description:
+      - What the cache may hold in all, such as V(2 TiB), as its file system counts it. An image that does not fit is
+        not downloaded, and fails with what is missing. By default that of C(settings.json), else there is none.
+    type: str
+  min_free:
+    description:
+      - What stays free on the file system of the cache, such as V(50 GiB). By default that of C(settings.json), else
+        nothing.
+    type: str
+  keep_expired:
+    description:
+      - Where an image does not fit by O(quota) or O(min_free), files in C(cache/expired) make room, the oldest first,
+        once they have been there for this long (V(s), V(m), V(h), V(d) or V(w)). By default that of C(settings.json),
+        else V(0s).
+      - A file that is in use is never deleted, by this option or by O(purge_expired) - one that is pinned, that a
+        process has open, or that a loop device shows.
+    type: str
+  scrub:
+    description:
+      - Whether files are read again that were last read longer than O(scrub_interval) ago. A file that has changed,
+        though its size and times say that it has not, is put aside and downloaded again, or made again.
+    type: bool
+    default: false
+  scrub_interval:
+    description:
+      - How long ago a file may have been read last, as a number and a unit. By default that of C(settings.json), else
+        V(30d).
+    type: str
+  scrub_rate:
+    description:
+      - How much is read in a second with O(scrub) or O(verify), such as V(50 MiB). By default that of C(settings.json),
+        else as much as goes.
+    type: str
   max_parallel:
     description:
       - How many images are downloaded at the same time.
@@ -108,9 +160,18 @@ EXAMPLES = r"""
     refresh: true
     purge_expired: 14d
 
-- name: Read every cached file again, once a month
+- name: Keep disks for the hypervisors in one format, and a third of the disk free
   hepix.vmimages.image_cache:
-    verify: true
+    formats: [qcow2]
+    quota: 2 TiB
+    min_free: 1 TiB
+    keep_expired: 2d
+
+- name: Read what has not been read for two weeks, without disturbing anybody
+  hepix.vmimages.image_cache:
+    scrub: true
+    scrub_interval: 14d
+    scrub_rate: 50 MiB
 
 - name: See what would be downloaded for one list
   hepix.vmimages.image_cache:
@@ -266,6 +327,75 @@ purged:
   elements: dict
   returned: success or failure
   contains: *file
+derived:
+  description: The files that were made of images, in the formats that are asked for.
+  type: list
+  elements: dict
+  returned: success or failure
+  contains: &derived
+    action:
+      description: What kind of action it is.
+      type: str
+      sample: derive
+    image:
+      description: The UUID of the image.
+      type: str
+      returned: for what was made
+      sample: 2b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1
+    list:
+      description: The UUID of its list.
+      type: str
+      returned: for what was made
+      sample: 5d4ce0b3-4fb5-4bd0-9b0f-6c1ea2a57ee3
+    version:
+      description: The version of the image.
+      type: str
+      returned: for what was made
+      sample: '2'
+    format:
+      description: The format of the file.
+      type: str
+      sample: qcow2
+    name:
+      description: Its name in C(cache/derived), after the digest and the format of what it was made of.
+      type: str
+      sample: 9b71d224bd62f3785d96d46ad3ea3d73_raw-gz.qcow2
+    path:
+      description: The file.
+      type: str
+      returned: for what was made
+      sample: /var/lib/hepix-vmimages/cache/derived/9b71d224bd62f3785d96d46ad3ea3d73_raw-gz.qcow2
+    size:
+      description: Its size in octets.
+      type: int
+      returned: for what was made
+      sample: 1073741824
+    sha512:
+      description: The SHA-512 digest of the file, which is not that of the endorsed one.
+      type: str
+      returned: for what was made
+      sample: 3c9909...
+    virtual_size:
+      description: The size of the disk that a guest sees.
+      type: int
+      returned: for what was made
+      sample: 10737418240
+    seconds:
+      description: How long it took.
+      type: float
+      returned: for what was made
+      sample: 12.5
+    code:
+      description: Why it was removed - V(source_gone), V(not_wanted) or V(damaged).
+      type: str
+      returned: for what was removed
+      sample: source_gone
+underived:
+  description: The derived files that were removed.
+  type: list
+  elements: dict
+  returned: success or failure
+  contains: *derived
 unwanted:
   description: The images that were no longer wanted when their download had ended.
   type: list
@@ -307,7 +437,8 @@ actions:
   contains:
     action:
       description:
-        - V(accept) for a list; V(download), V(expire), V(restore), V(read) or V(purge) for the file of an image.
+        - V(accept) for a list; V(download), V(expire), V(restore), V(read) or V(purge) for the file of an image;
+          V(derive) and V(underive) for a file that is made of one.
       type: str
       sample: download
     image:
@@ -359,10 +490,25 @@ actions:
       type: str
       returned: for files that were downloaded, read or restored
       sample: https://images.example.org/2b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1/2.qcow2
-    code:
-      description: Why the file was moved, or why it was no longer wanted.
+    format:
+      description: The format of the derived file.
       type: str
-      returned: for files that are moved
+      returned: for derived files
+      sample: qcow2
+    sha512:
+      description: The SHA-512 digest of the derived file.
+      type: str
+      returned: for derived files that were made
+      sample: 3c9909...
+    virtual_size:
+      description: The size of the disk that a guest sees.
+      type: int
+      returned: for derived files that were made
+      sample: 10737418240
+    code:
+      description: Why the file was moved or removed, or why it was no longer wanted.
+      type: str
+      returned: for files that are moved or removed
       sample: withdrawn
 code:
   description: The stable code of the refusal.
@@ -386,12 +532,14 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.arguments import (
     CATALOGUE,
+    FORMATS,
     duration,
     optional_duration,
 )
 from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.dependencies import CRYPTOGRAPHY, REQUESTS
 from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.running import run
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.outcome import Outcome
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.site import settings
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.cache.sync import sync
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.cache.work import Limits
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.lists.refresh import refresh
@@ -403,6 +551,14 @@ ARGUMENTS = {
     "refresh": {"type": "bool", "default": False},
     "verify": {"type": "bool", "default": False},
     "purge_expired": {"type": "str"},
+    "formats": FORMATS,
+    "max_unpacked": {"type": "str"},
+    "quota": {"type": "str"},
+    "min_free": {"type": "str"},
+    "keep_expired": {"type": "str"},
+    "scrub": {"type": "bool", "default": False},
+    "scrub_interval": {"type": "str"},
+    "scrub_rate": {"type": "str"},
     "max_parallel": {"type": "int", "default": 2},
     "max_per_host": {"type": "int", "default": 4},
     "retries": {"type": "int", "default": 3},
@@ -424,14 +580,17 @@ def bring_up_to_date(module: AnsibleModule) -> Outcome:
         minimum_rate=options["minimum_rate"],
     )
     with Catalogue.open(options["state_dir"], index_path=options["index"], warn=module.warn) as catalogue:
+        upkeep = settings.upkeep(catalogue.state.path, options, catalogue.warn)
         refreshed = refresh(catalogue, lists=options["lists"], check=check) if options["refresh"] else Outcome(False)
         synced = sync(
             catalogue,
             lists=options["lists"],
             images=options["images"],
             verify=options["verify"],
+            scrub="also" if options["scrub"] else "no",
             purge_expired=purge_expired,
             limits=limits,
+            upkeep=upkeep,
             check=check,
         )
     return _both(refreshed, synced)

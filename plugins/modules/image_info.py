@@ -223,6 +223,22 @@ images:
           description: Whether size, times and inode are still those of the verified file. V(null) with O(as_of).
           type: bool
           sample: true
+    formats:
+      description:
+        - By format (V(raw), V(qcow2), V(vmdk), V(vdi), V(vhd)), the files of the image that may be started. The
+          endorsed file is among them where it is a plain disk, and what M(hepix.vmimages.image_cache) has made of it.
+          Empty unless the image may run. A derived file that was changed is left out.
+        - Each has C(path), C(derived) (V(false) for the endorsed file), C(size), C(sha512), C(virtual_size) (V(null)
+          for the endorsed file) and C(stat).
+      type: dict
+      sample:
+        qcow2:
+          derived: true
+          path: /var/lib/hepix-vmimages/cache/derived/9b71d224bd62f3785d96d46ad3ea3d73_raw-gz.qcow2
+          sha512: 3c9909...
+          size: 1073741824
+          stat: {ctime_ns: 1795430000000000000, inode: 131, mtime_ns: 1795430000000000000, size: 1073741824}
+          virtual_size: 10737418240
     decisions:
       description: The site's decisions about the image.
       type: list

@@ -136,6 +136,14 @@ options:
           - What stands there instead for the mirror (C(https), C(http) or C(file)), up to a slash.
         type: str
         required: true
+  formats:
+    description:
+      - The formats in which the site wants the disks of this list's images, beside the files as they were endorsed. See
+        M(hepix.vmimages.image_cache), which makes them.
+    type: list
+    elements: str
+    choices: [raw, qcow2, vmdk, vdi, vhd]
+    default: []
   move:
     description:
       - Whether a list that is subscribed at another address moves to O(uri). Otherwise that is a failure, since a
@@ -312,6 +320,11 @@ subscription:
       description: Whether private addresses are allowed.
       type: bool
       sample: false
+    formats:
+      description: The formats in which the disks of its images are wanted.
+      type: list
+      elements: str
+      sample: [qcow2]
     access:
       description: How servers are reached; of secrets the paths of their files.
       type: dict
@@ -471,6 +484,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.arguments import (
     ACCESS,
     CATALOGUE,
+    FORMATS,
     SIGNERS,
     TRUST,
     duration,
@@ -499,6 +513,7 @@ ARGUMENTS = {
         "default": [],
         "options": {"match": {"type": "str", "required": True}, "replace": {"type": "str", "required": True}},
     },
+    "formats": FORMATS,
     "move": {"type": "bool", "default": False},
     "rebaseline": {
         "type": "dict",

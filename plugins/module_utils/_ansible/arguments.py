@@ -91,6 +91,14 @@ SIGNING: t.Final[ArgumentSpec] = {
     "vmcaster_config": {"type": "path"},
 }
 
+#: formats in which a site wants disks
+FORMATS: t.Final[dict[str, t.Any]] = {
+    "type": "list",
+    "elements": "str",
+    "choices": ["raw", "qcow2", "vmdk", "vdi", "vhd"],
+    "default": [],
+}
+
 #: who may sign a list: pairs of names, each pair in the slash form
 ENDORSERS: t.Final[dict[str, t.Any]] = {
     "type": "list",

@@ -4,6 +4,7 @@
 
 ``vmimages refresh [LIST ...]``   ask the servers of the subscribed lists, and accept what is new
 ``vmimages sync``                 make the cache what lists and decisions say
+``vmimages scrub``                read again the cached files that have not been read for long
 ``vmimages status``               the lists and the images, with their verdicts
 ``vmimages verdict UUID|TAG|...`` may this image run now; prints its path if it may; with ``--at``, might it have run
 ``vmimages history LIST|IMAGE``   who signed it when, what was decided, what changed between two versions
@@ -76,11 +77,14 @@ def _command(name: str) -> t.Callable[[argparse.Namespace], int]:
         from .command import events
 
         return events.events
+    if name in ("sync", "scrub"):
+        from .command import cache
+
+        return cache.sync if name == "sync" else cache.scrub
     from .command import site
 
     return {
         "refresh": site.refresh,
-        "sync": site.sync,
         "status": site.status,
         "rebaseline": site.rebaseline,
         "audit": site.audit,

@@ -174,6 +174,7 @@ REMEDIES: t.Final[t.Mapping[str, str]] = {
     "blacklisted": "The site has blacklisted this image: ask the site's administrator.",
     "not_approved": "Approve the image, if the site wants it (image_decision).",
     "not_cached": "Run `vmimages sync` (image_cache) to download the image.",
+    "not_derived": "Ask for this format (formats of the subscription, or of image_cache), and run `vmimages sync`.",
     "not_selected": "Name the image under the select of the subscription, if the site wants it cached.",
     "file_changed": "Run `vmimages sync` with verification: the cached file is no longer the verified one.",
     "image_expired": "Ask the endorser to renew the image, or allow it in spite of its age (run_anyway).",

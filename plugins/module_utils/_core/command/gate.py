@@ -7,10 +7,12 @@ from __future__ import annotations
 import contextlib
 import typing as t
 from datetime import timedelta
+from pathlib import Path
 
-from ..errors import REMEDIES, VmimagesError
+from ..errors import REMEDIES, SiteError, VmimagesError
 from ..site import queries
 from ..site.judgement import asked, recorded, snapshot
+from ..site.judgement.records import stat_record
 from ..site.store import preload
 from ..site.store.catalogue import Catalogue
 from ..site.store.state import StateDirectory
@@ -38,6 +40,8 @@ def verdict(options: argparse.Namespace) -> int:
         file = stack.enter_context(asked.candidate(options.name, read=options.hash)) if kind == asked.PATH else None
         image = _live(options, kind, file) or _recorded(options, kind, file)
     judged = image["verdict"]
+    if options.format is not None and judged["allowed"]:
+        judged = image["verdict"] = {**judged, "path": _in_format(image, options.format)}
     if options.json:
         emit_json(image)
         return 0 if judged["allowed"] else 1
@@ -49,6 +53,14 @@ def verdict(options: argparse.Namespace) -> int:
         emit(f"  {REMEDIES.get(judged['code'], '')}".rstrip())
     emit_holders(image)
     return 0 if judged["allowed"] else 1
+
+
+def _in_format(image: t.Mapping[str, t.Any], wanted: str) -> str:
+    """The file of an image that may run, in this format; SiteError ``not_derived`` where there is none."""
+    found = image.get("formats", {}).get(wanted)
+    if found is None or stat_record(Path(found["path"])) != found["stat"]:
+        raise SiteError("not_derived", f"Image {image['identifier']} is not in the cache as {wanted}.", format=wanted)
+    return str(found["path"])
 
 
 def emit_holders(image: t.Mapping[str, t.Any]) -> None:
@@ -84,4 +96,6 @@ def _recorded(options: argparse.Namespace, kind: str, file: Candidate | None) ->
 
     image = judge(options.max_age)
     limit = found.lists.get(image["list"], {}).get("max_unrefreshed")
-    return image if limit is None else judge(timedelta(seconds=limit))
+    if limit is not None:
+        image = judge(timedelta(seconds=limit))
+    return {**image, "formats": found.formats(image)}

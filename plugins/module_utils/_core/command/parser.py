@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import argparse
 import typing as t
-from datetime import timedelta
 
-from ..durations import parse_duration
+from ..disks.formats import WANTED
 from ..trust.anchors import DEFAULT_ANCHORS
+from . import cache_options
+from .values import duration
 
 STATE_DIR: t.Final = "/var/lib/hepix-vmimages"
 EXIT_CODES: t.Final = """\
@@ -39,7 +40,8 @@ def parse(arguments: t.Sequence[str] | None) -> argparse.Namespace:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _refresh(commands)
-    _sync(commands)
+    cache_options.sync(_cache_command(commands, "sync", "make the cache what the lists and the decisions say"))
+    cache_options.scrub(_cache_command(commands, "scrub", "read again the cached files that were not read for long"))
     _status(commands)
     _verdict(commands)
     _history(commands)
@@ -57,26 +59,10 @@ def _refresh(commands: t.Any) -> None:
     _add_check(parser)
 
 
-def _sync(commands: t.Any) -> None:
-    parser = _state_command(commands, "sync", "make the cache what the lists and the decisions say")
-    parser.add_argument("--list", dest="lists", metavar="LIST", action="append", default=[], help="only this list")
-    parser.add_argument("--image", dest="images", metavar="UUID", action="append", default=[], help="only this image")
-    parser.add_argument("--verify", action="store_true", help="read the cached files again and compare their digests")
-    parser.add_argument(
-        "--purge-expired", metavar="AGE", type=_duration, help="delete expired files older than this, such as 14d"
-    )
-    parser.add_argument("--max-parallel", metavar="N", type=_positive, default=2, help="downloads at once (default: 2)")
-    parser.add_argument(
-        "--max-per-host", metavar="N", type=_positive, default=4, help="downloads at once from one host (default: 4)"
-    )
-    parser.add_argument(
-        "--retries", metavar="N", type=_number, help="how often an image is tried again that does not come (default: 3)"
-    )
-    parser.add_argument("--timeout", metavar="TIME", type=_duration, help="the longest that an image may take (1d)")
-    parser.add_argument(
-        "--minimum-rate", metavar="N", type=_number, help="octets a second below which a download ends (default: 1024)"
-    )
+def _cache_command(commands: t.Any, name: str, text: str) -> argparse.ArgumentParser:
+    parser = _state_command(commands, name, text)
     _add_check(parser)
+    return parser
 
 
 def _status(commands: t.Any) -> None:
@@ -131,10 +117,11 @@ def _verdict(commands: t.Any) -> None:
         action="store_true",
         help="read the file, and judge it by its octets where it is a copy and no file of the cache",
     )
+    parser.add_argument("--format", choices=WANTED, help="print the path of the image in this format")
     parser.add_argument(
         "--max-age",
         metavar="AGE",
-        type=_duration,
+        type=duration,
         help="refuse verdicts recorded longer ago than this, such as 12h (users who may not open the catalogue are "
         "answered from verdicts.json)",
     )
@@ -207,22 +194,3 @@ def _add(commands: t.Any, name: str, text: str) -> argparse.ArgumentParser:
 
 def _add_check(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--check", action="store_true", help="only tell what would be done")
-
-
-def _duration(text: str) -> timedelta:
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
-    return int(text)
-
-
-def _number(text: str) -> int:
-    if not (text.isascii() and text.isdecimal()):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number")
-    return int(text)

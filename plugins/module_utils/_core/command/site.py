@@ -1,6 +1,6 @@
 # Copyright: the hepix.vmimages contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The host's own work, ``vmimages refresh`` and ``sync``; the operator's: ``status``, ``rebaseline``, ``audit``, ..."""
+"""The host's own work, ``vmimages refresh``; the operator's: ``status``, ``rebaseline``, ``audit``, ..."""
 
 from __future__ import annotations
 
@@ -24,51 +24,17 @@ def refresh(options: argparse.Namespace) -> int:
     """0, or 3 if some lists failed, or some handlers of events; the lists that did not fail are applied."""
     from ..site.lists.refresh import refresh as refresh_lists
 
-    with _open(options) as catalogue:
+    with open_catalogue(options) as catalogue:
         outcome = refresh_lists(catalogue, lists=options.lists, check=options.check)
         told = announce(catalogue, check=options.check)
     if options.json:
-        _emit_outcome(outcome, told)
+        emit_outcome(outcome, told)
     else:
         emit_warnings(outcome.warnings)
         reports = outcome.data["lists"]
         rows = [(item["identifier"], item["version"], item["status"], _code(item.get("error"))) for item in reports]
         emit(*(table(("LIST", "VERSION", "STATUS", "ERROR"), rows) or ["No list is subscribed."]))
         emit_failures((item["uri"], item["error"]) for item in reports if item.get("error"))
-        emit_event_failures(told)
-    return SOME_FAILED if outcome.data["failures"] or told["failures"] else 0
-
-
-def sync(options: argparse.Namespace) -> int:
-    """0, or 3 if some images failed, or some handlers of events; the other images are in the cache."""
-    from ..site.cache.sync import sync as sync_cache
-    from ..site.cache.work import Limits
-
-    with _open(options) as catalogue:
-        outcome = sync_cache(
-            catalogue,
-            lists=options.lists,
-            images=options.images,
-            verify=options.verify,
-            purge_expired=options.purge_expired,
-            limits=Limits(
-                parallel=options.max_parallel,
-                per_host=options.max_per_host,
-                retries=options.retries,
-                timeout=options.timeout.total_seconds() if options.timeout else None,
-                minimum_rate=options.minimum_rate,
-            ),
-            check=options.check,
-        )
-        told = announce(catalogue, check=options.check)
-    if options.json:
-        _emit_outcome(outcome, told)
-    else:
-        emit_warnings(outcome.warnings)
-        rows = [(item["action"], item.get("image"), item.get("version"), item.get("path")) for item in outcome.actions]
-        failed = outcome.data["failures"]
-        emit(*(table(("ACTION", "IMAGE", "VERSION", "FILE"), rows) or ([] if failed else ["The cache is up to date."])))
-        emit_failures((item["image"], item) for item in failed)
         emit_event_failures(told)
     return SOME_FAILED if outcome.data["failures"] or told["failures"] else 0
 
@@ -110,10 +76,10 @@ def rebaseline(options: argparse.Namespace) -> int:
     from ..site.lists.rebaseline import rebaseline as record
 
     act = Act.from_options({"digest": options.digest, "reason": options.reason})
-    with _open(options) as catalogue:
+    with open_catalogue(options) as catalogue:
         outcome = record(catalogue, options.list, act, check=options.check)
     if options.json:
-        _emit_outcome(outcome)
+        emit_outcome(outcome)
         return 0
     emit_warnings(outcome.warnings)
     made = outcome.data["rebaseline"]
@@ -152,7 +118,7 @@ def rebuild(options: argparse.Namespace) -> int:
     """0 when the index was made anew; a journal that has lost lines is gone on with only where the caller says so."""
     from ..site.judgement import snapshot
 
-    with _open(options, accept_journal=options.accept_journal) as catalogue:
+    with open_catalogue(options, accept_journal=options.accept_journal) as catalogue:
         if options.accept_journal:
             snapshot.write(catalogue)
         else:
@@ -165,7 +131,9 @@ def rebuild(options: argparse.Namespace) -> int:
     return 0
 
 
-def _open(options: argparse.Namespace, *, accept_journal: bool = False) -> contextlib.AbstractContextManager[Catalogue]:
+def open_catalogue(
+    options: argparse.Namespace, *, accept_journal: bool = False
+) -> contextlib.AbstractContextManager[Catalogue]:
     return Catalogue.open(
         options.state_dir,
         index_path=options.index,
@@ -181,7 +149,7 @@ def _status(options: argparse.Namespace) -> tuple[list[dict[str, t.Any]], list[d
     from .gate import UNUSABLE
 
     try:
-        with _open(options) as catalogue:
+        with open_catalogue(options) as catalogue:
             return queries.lists(catalogue), queries.images(catalogue)
     except VmimagesError as error:
         if error.code not in UNUSABLE:
@@ -190,7 +158,7 @@ def _status(options: argparse.Namespace) -> tuple[list[dict[str, t.Any]], list[d
     return [{"identifier": name, **item} for name, item in recorded.lists.items()], recorded.images()
 
 
-def _emit_outcome(outcome: Outcome, told: t.Mapping[str, t.Any] | None = None) -> None:
+def emit_outcome(outcome: Outcome, told: t.Mapping[str, t.Any] | None = None) -> None:
     document = {**outcome.data, "changed": outcome.changed, "actions": outcome.actions, "warnings": outcome.warnings}
     emit_json(document if told is None else {**document, "events": told})
 

@@ -14,10 +14,10 @@ from ..errors import DiskError
 from ..transfer.atomic import storage_errors
 from ..transfer.checksum import digest_file
 from . import qemu
-from .formats import Format
+from .formats import MAX_UNPACKED, Format
 from .headers import Disk, inspect
 from .sparse import Guard
-from .unpack import MAX_UNPACKED, Unpacked, unpack
+from .unpack import Unpacked, unpack
 
 
 @dataclass(frozen=True)

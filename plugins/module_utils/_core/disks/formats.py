@@ -16,6 +16,9 @@ COMPRESSIONS: t.Final = ("gz", "bz2", "xz", "zst")
 #: Archives that hold one disk.
 ARCHIVES: t.Final = ("ova", "tar")
 
+#: The most octets that anything may unpack to, unless the site says otherwise.
+MAX_UNPACKED: t.Final = 512 * 1024**3
+
 _ALIASES: t.Final = {"vpc": "vhd", "img": "raw"}
 #: How the compressed archive is often called.
 _SHORT: t.Final = {"tgz": ("tar", "gz"), "tbz2": ("tar", "bz2"), "txz": ("tar", "xz"), "tzst": ("tar", "zst")}

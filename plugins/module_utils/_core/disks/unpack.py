@@ -13,14 +13,12 @@ from pathlib import Path
 from ..transfer.atomic import storage_errors
 from . import archive
 from .compression import decompressed
-from .formats import Format
+from .formats import MAX_UNPACKED, Format
 from .sparse import Guard, SparseFile
 
 #: What grows more than this when it is unpacked is a bomb, unless it stays small: real disks grow by 3 to 100.
 RATIO: t.Final = 2000
 SMALL: t.Final = 64 * 1024 * 1024
-#: The most octets that anything may unpack to, unless the site says otherwise.
-MAX_UNPACKED: t.Final = 512 * 1024**3
 
 _OPEN: t.Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 

@@ -8,6 +8,7 @@ import sqlite3
 import typing as t
 
 from ..times import to_text
+from .derived.known import Files
 from .judgement import asked, composition
 from .judgement.asked import Candidate, Meant
 from .judgement.assess import Assessor, Known, active_lists, latest, require_list, resolve_sha512
@@ -42,7 +43,8 @@ def images(
     octets += [asked.find(catalogue, file.asked, asked.PATH, file) for file in files]
     if not (rows or lists or octets):
         rows = latest(catalogue)
-    found = {known.row["row"]: describe(known) for known in assessor.assess_all(rows)}
+    formats = Files(catalogue)
+    found = {known.row["row"]: describe(known, formats) for known in assessor.assess_all(rows)}
     answers = [*found.values(), *(_describe_octets(catalogue, assessor, meant) for meant in octets)]
     wanted = {"any": (True, False), "allowed": (True,), "refused": (False,)}[state]
     return [answer for answer in answers if answer["verdict"]["allowed"] in wanted]
@@ -65,12 +67,15 @@ def judge(
     meant = asked.find(catalogue, name, kind, file)
     if kind in (asked.SHA512, asked.PATH):
         return _describe_octets(catalogue, assessor, meant)
-    return describe(assessor.assess(meant.rows[0]))
+    return describe(assessor.assess(meant.rows[0]), Files(catalogue))
 
 
 def _describe_octets(catalogue: Catalogue, assessor: Assessor, meant: Meant) -> dict[str, t.Any]:
     row = meant.rows[0]
-    return {**describe(assessor.assess(row, file=meant.file)), "holders": holders(catalogue, row["sha512"])}
+    return {
+        **describe(assessor.assess(row, file=meant.file), Files(catalogue)),
+        "holders": holders(catalogue, row["sha512"]),
+    }
 
 
 def holders(catalogue: Catalogue, sha512: str) -> list[dict[str, t.Any]]:
@@ -90,8 +95,8 @@ def holders(catalogue: Catalogue, sha512: str) -> list[dict[str, t.Any]]:
     ]
 
 
-def describe(known: Known) -> dict[str, t.Any]:
-    """One image for results: what its list says, its verdict, its file and the decisions about it."""
+def describe(known: Known, formats: Files) -> dict[str, t.Any]:
+    """One image for results: what its list says, its verdict, its file, what was made of it, the decisions about it."""
     row = known.row
     file = known.facts.file
     return {
@@ -107,6 +112,7 @@ def describe(known: Known) -> dict[str, t.Any]:
         "endorsed": known.facts.endorsed,
         "verdict": known.verdict.as_dict(),
         "cache": {"path": file.path, "unchanged": file.unchanged} if file else None,
+        "formats": formats.of(known),
         "decisions": [
             {
                 "decision": decision.decision,

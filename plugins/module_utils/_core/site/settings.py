@@ -17,6 +17,7 @@ from ..durations import parse_duration
 from ..errors import SiteError
 from ..trust import files
 from .events.address import is_address
+from .upkeep import DURATIONS, NO_LIMITS, SIZES, Upkeep
 
 NAME: t.Final = "settings.json"
 _MAX_OCTETS: t.Final = 64 * 1024
@@ -64,6 +65,7 @@ class Settings:
     mail: MailSettings | None = None
     max_unrefreshed: timedelta | None = None
     reports: ReportSettings = field(default_factory=ReportSettings)
+    cache: Upkeep = NO_LIMITS
 
 
 def load(state_dir: str | os.PathLike[str]) -> Settings:
@@ -92,16 +94,31 @@ def load(state_dir: str | os.PathLike[str]) -> Settings:
         raise SiteError(error.code, f"{path}: {error.detail}", **error.context) from None
 
 
+def upkeep(state_dir: str | os.PathLike[str], options: t.Mapping[str, t.Any], warn: t.Callable[[str], None]) -> Upkeep:
+    """What the settings say of the cache, and the options of a module or a command over it.
+
+    Settings that cannot be used do not keep a site from its work: they are told to `warn`. Raises ``option_invalid``.
+    """
+    try:
+        stated = load(state_dir).cache
+    except SiteError as error:
+        warn(f"The cache is kept without the limits of {NAME}: {error}")
+        stated = NO_LIMITS
+    return stated.with_options(options)
+
+
 def parse(document: t.Any) -> Settings:
     """The settings that a parsed JSON document states; ``settings_invalid`` names the key that is wrong."""
     top = _Section("", document)
     events, mail, reports = top.section("events"), top.section("mail"), top.section("reports")
+    cache = top.section("cache")
     settings = Settings(
         site=top.line("site") or "",
         events=_events(events) if events else None,
         mail=_mail(mail) if mail else None,
         max_unrefreshed=top.duration("max_unrefreshed"),
         reports=_reports(reports) if reports else ReportSettings(),
+        cache=_cache(cache) if cache else NO_LIMITS,
     )
     top.end()
     return settings
@@ -148,6 +165,17 @@ def _reports(section: _Section) -> ReportSettings:
     settings = ReportSettings(html=section.path("html"), prometheus=section.path("prometheus"))
     section.end()
     return settings
+
+
+def _cache(section: _Section) -> Upkeep:
+    given = {name: section.take(name) for name in (*SIZES, *DURATIONS)}
+    try:
+        upkeep = NO_LIMITS.with_options(given)
+    except SiteError as error:
+        option = f"cache.{error.context['option']}"
+        raise SiteError("settings_invalid", f"cache.{error.detail}", option=option) from None
+    section.end()
+    return upkeep
 
 
 class _Section:

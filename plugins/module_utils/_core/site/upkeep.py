@@ -9,8 +9,7 @@ import typing as t
 from dataclasses import dataclass
 from datetime import timedelta
 
-from ..disks.formats import parse_wanted
-from ..disks.unpack import MAX_UNPACKED
+from ..disks.formats import MAX_UNPACKED, parse_wanted
 from ..durations import parse_duration
 from ..errors import SiteError
 from ..sizes import parse_size
@@ -46,6 +45,8 @@ class Upkeep:
             if value is None:
                 continue
             try:
+                if not isinstance(value, (str, int, list, tuple, timedelta)) or isinstance(value, bool):
+                    raise ValueError(f"{value!r} is neither a text nor a number")
                 given[name] = value if isinstance(value, timedelta) else t.cast("t.Any", read)(value)
             except ValueError as error:
                 raise SiteError("option_invalid", f"{name}: {error}.", option=name) from None

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import typing as t
 from pathlib import Path
@@ -32,10 +31,7 @@ class Files:
     """The files of images by format, the endorsed ones and those made of them; all that is known is read once."""
 
     def __init__(self, catalogue: Catalogue) -> None:
-        self._place = catalogue.state.derived
-        self._rows: dict[tuple[str, str], list[sqlite3.Row]] = {}
-        for row in catalogue.rows("SELECT * FROM derived ORDER BY name"):
-            self._rows.setdefault((row["source_sha512"], row["source_format"]), []).append(row)
+        self._made = for_snapshot(catalogue)
 
     def of(self, known: Known) -> dict[str, dict[str, t.Any]]:
         """By format, what may be started of an image: nothing, unless the verdict allows it.
@@ -43,36 +39,60 @@ class Files:
         Each is path, derived, size, sha512, virtual_size (None: not looked at) and stat. A derived file that is not
         what was made is left out.
         """
-        file = known.facts.file
+        file, row = known.facts.file, known.row
         if not known.verdict.allowed or file is None:
             return {}
-        row = known.row
-        try:
-            stated = parse_format(json.loads(row["metadata"]).get("hv:format"))
-        except (DiskError, AttributeError):
-            return {}
-        found: dict[str, dict[str, t.Any]] = {}
-        if stated.is_plain and stated.disk is not None:
-            found[stated.disk] = _entry(file.path, row, derived=False, stat=dict(file.record))
-        for made in self._rows.get((row["sha512"], str(stated)), []):
-            stat = unchanged(self._place / made["name"], made)
-            if stat is not None:
-                found[made["format"]] = _entry(str(self._place / made["name"]), made, derived=True, stat=stat)
-        return found
+        stated = known.metadata.get("hv:format")
+        return _of(self._made, row["sha512"], stated, file.path, dict(file.record), row["size"])
+
+
+def for_snapshot(catalogue: Catalogue) -> list[dict[str, t.Any]]:
+    """All derived files, for the snapshot and for `of_snapshot`."""
+    columns = ("source_sha512", "source_format", "format", "sha512", "size", "virtual_size")
+    return [
+        {
+            **{column: row[column] for column in columns},
+            "path": str(catalogue.state.derived / row["name"]),
+            "stat": {key: row[key] for key in ("size", "mtime_ns", "ctime_ns", "inode")},
+        }
+        for row in catalogue.rows("SELECT * FROM derived ORDER BY name")
+    ]
+
+
+def of_snapshot(made: t.Sequence[t.Mapping[str, t.Any]], image: t.Mapping[str, t.Any]) -> dict[str, dict[str, t.Any]]:
+    """As `Files.of`, for an image of the snapshot that has the derived files `made`."""
+    judged, stat = image["verdict"], image["stat"]
+    if not judged["allowed"] or not stat:
+        return {}
+    return _of(made, image["sha512"], image.get("format"), judged["path"], stat, stat["size"])
+
+
+def _of(
+    made: t.Sequence[t.Mapping[str, t.Any]],
+    sha512: str,
+    hv_format: t.Any,
+    path: str,
+    stat: t.Mapping[str, int],
+    size: int,
+) -> dict[str, dict[str, t.Any]]:
+    try:
+        stated = parse_format(hv_format if isinstance(hv_format, str) else None)
+    except DiskError:
+        return {}
+    found: dict[str, dict[str, t.Any]] = {}
+    if stated.is_plain and stated.disk is not None:
+        plain = {"path": path, "derived": False, "size": size, "sha512": sha512, "virtual_size": None, "stat": stat}
+        found[stated.disk] = plain
+    for one in made:
+        if (one["source_sha512"], one["source_format"]) != (sha512, str(stated)):
+            continue
+        if stat_record(Path(one["path"])) == one["stat"]:
+            keys = ("path", "size", "sha512", "virtual_size", "stat")
+            found[one["format"]] = {"derived": True, **{key: one[key] for key in keys}}
+    return found
 
 
 def unchanged(path: Path, made: sqlite3.Row) -> t.Optional[dict[str, int]]:
     """The stat record of a derived file, None when it is not the one that was made."""
     found = stat_record(path)
     return found if found is not None and all(found[key] == made[key] for key in found) else None
-
-
-def _entry(path: str, row: sqlite3.Row, *, derived: bool, stat: t.Mapping[str, int]) -> dict[str, t.Any]:
-    return {
-        "path": path,
-        "derived": derived,
-        "size": row["size"],
-        "sha512": row["sha512"],
-        "virtual_size": row["virtual_size"] if derived else None,
-        "stat": stat,
-    }

@@ -28,7 +28,7 @@ if t.TYPE_CHECKING:
     from ..store.catalogue import Catalogue
 
 #: To be raised when the rules of `verdict` or the form of a sheet change, so that no former sheet stands.
-RULES: t.Final = 1
+RULES: t.Final = 2
 #: How long a sheet stands at most.
 _LASTS: t.Final = timedelta(days=1)
 #: Refusals of images that nobody waits for, unless the site has decided about them or holds their file.
@@ -173,6 +173,7 @@ def _image(known: Known) -> dict[str, t.Any]:
         "sha512": known.row["sha512"],
         "stat": dict(file.record) if file else None,
         "verdict": judged.as_dict(),
+        **({"format": known.metadata.get("hv:format")} if file else {}),
     }
 
 

@@ -25,6 +25,7 @@ from ...errors import SiteError, TransferError, VmimagesError
 from ...times import from_text, to_text
 from ...transfer.atomic import sweep, write_atomic
 from ...trust.anchors import fingerprint
+from ..derived import known
 from ..store import journal
 from ..store.state import StateDirectory
 from ..subscription import UUID
@@ -108,6 +109,10 @@ class Snapshot:
             found, key=lambda image: (image["list"] in self.lists, image["endorsed"], image["dated"]), reverse=True
         )
 
+    def formats(self, image: t.Mapping[str, t.Any]) -> dict[str, dict[str, t.Any]]:
+        """By format, the files that may be started of one of these images, as `derived.known.Files` has them."""
+        return known.of_snapshot(self.document.get("derived", ()), image)
+
     def summary(self) -> dict[str, t.Any]:
         """The document with ``images``, those of interest to people by UUID (decided on, wanted, cached, allowed), and
         ``others``, for each list how many further ones have which verdict."""
@@ -167,6 +172,7 @@ def _write(catalogue: Catalogue) -> None:
         "anchors": assessor.fingerprints(),
         "lists": composed.lists,
         "sheets": {name: sheet.as_dict() for name, sheet in composed.sheets.items()},
+        "derived": known.for_snapshot(catalogue),
     }
     write_atomic(state.snapshot, _lines(document).encode(), mode=0o644)
     if composed.new:

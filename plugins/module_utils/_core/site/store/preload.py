@@ -36,11 +36,14 @@ _LATE_JUDGING = (
     "unicodedata",
 )
 _LATE_TRANSFER = (
+    "backports.zstd",
+    "compression.zstd",
     "concurrent.futures.process",
     "concurrent.futures.thread",
     "ctypes",
     "http.cookies",
     "idna",
+    "isal.igzip_lib",
     "netrc",
     "queue",
     "requests.utils",

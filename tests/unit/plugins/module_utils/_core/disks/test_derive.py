@@ -141,8 +141,9 @@ def test_the_program_runs_as_the_user_that_root_acts_for(tmp_path: Path, monkeyp
     program.parent.mkdir()
     program.write_text("#!/bin/sh\nid -ru >&2\nid -u >&2\necho $(id -ru) $(id -u) >&2\nexit 1\n")
     program.chmod(0o755)
-    for directory in (tmp_path, *tmp_path.parents[:2], program.parent):
-        directory.chmod(directory.stat().st_mode | 0o055)
+    for directory in (program.parent, tmp_path, *tmp_path.parents):
+        if directory != Path(directory.anchor):
+            directory.chmod(directory.stat().st_mode | 0o055)
     monkeypatch.setitem(qemu._ENVIRONMENT, "PATH", f"{program.parent}:/usr/bin:/bin")
     os.setegid(65534)
     os.seteuid(65534)

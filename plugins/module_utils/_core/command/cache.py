@@ -1,0 +1,66 @@
+# Copyright: the hepix.vmimages contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""``vmimages sync`` and ``vmimages scrub``: the cache."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .events import announce, emit_event_failures
+from .output import emit, emit_failures, emit_warnings, table
+from .site import SOME_FAILED, emit_outcome, open_catalogue
+
+if t.TYPE_CHECKING:
+    import argparse
+
+    from ..site.cache.sync import Scrub
+
+
+def sync(options: argparse.Namespace) -> int:
+    """0, or 3 if some images failed, or some handlers of events; the other images are in the cache."""
+    return _run(options, "also" if options.scrub else "no", "The cache is up to date.")
+
+
+def scrub(options: argparse.Namespace) -> int:
+    """0 if what was read is good, or was damaged and is there again; else 3."""
+    options.verify, options.purge_expired = False, None
+    return _run(options, "only", "No file is due to be read again.")
+
+
+def _run(options: argparse.Namespace, scrubbing: Scrub, nothing: str) -> int:
+    from ..site import settings
+    from ..site.cache.sync import sync as sync_cache
+    from ..site.cache.work import Limits
+
+    with open_catalogue(options) as catalogue:
+        outcome = sync_cache(
+            catalogue,
+            lists=options.lists,
+            images=options.images,
+            verify=options.verify,
+            scrub=scrubbing,
+            purge_expired=options.purge_expired,
+            limits=Limits(
+                parallel=options.max_parallel,
+                per_host=options.max_per_host,
+                retries=options.retries,
+                timeout=options.timeout.total_seconds() if options.timeout else None,
+                minimum_rate=options.minimum_rate,
+            ),
+            upkeep=settings.upkeep(catalogue.state.path, vars(options), catalogue.warn),
+            check=options.check,
+        )
+        told = announce(catalogue, check=options.check)
+    if options.json:
+        emit_outcome(outcome, told)
+    else:
+        emit_warnings(outcome.warnings)
+        rows = [
+            (item["action"], item.get("image") or item.get("name"), item.get("version"), item.get("path"))
+            for item in outcome.actions
+        ]
+        failed = outcome.data["failures"]
+        emit(*(table(("ACTION", "IMAGE", "VERSION", "FILE"), rows) or ([] if failed else [nothing])))
+        emit_failures((item["image"], item) for item in failed)
+        emit_event_failures(told)
+    return SOME_FAILED if outcome.data["failures"] or told["failures"] else 0
