@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 import typing as t
 
-from .conftest import IMAGE, World
+from ..conftest import IMAGE, World
 
 OCTETS = b"an image" * 1000
 RIGHT = {f"sl:checksum:{name}": hashlib.new(name, OCTETS).hexdigest() for name in ("md5", "sha1", "sha256")}
