@@ -21,8 +21,8 @@ class Misbehaving:
     """Serves `octets` under every path, with ranges; a context manager.
 
     `ranges`: whether it knows them. `etag`, `last_modified`: its validators, None for none. `cut`: after how many
-    octets of a body the connection breaks. `fault`: answers in place of all that, given the handler.
-    `requests`: (path, headers) of those that came.
+    octets of a body the connection breaks. `pace`: seconds after each 64 KiB. `fault`: answers in place of all that,
+    given the handler. `requests`: (path, headers) of those that came.
     """
 
     def __init__(self, octets: bytes = b"", *, context: ssl.SSLContext | None = None) -> None:
@@ -31,6 +31,7 @@ class Misbehaving:
         self.etag: str | None = '"one"'
         self.last_modified: str | None = None
         self.cut: t.Callable[[], int] | None = None
+        self.pace = 0.0
         self.fault: t.Callable[[Handler], None] | None = None
         self.requests: list[tuple[str, dict[str, str]]] = []
         self._server = _Server(("127.0.0.1", 0), Handler)
@@ -120,9 +121,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         cut = self.told.cut() if self.told.cut is not None else None
         with contextlib.suppress(OSError):
-            self.wfile.write(body if cut is None else body[:cut])
+            self._write(body if cut is None else body[:cut])
         if cut is not None and cut < len(body):
             self.close_connection = True
+
+    def _write(self, body: bytes) -> None:
+        if not self.told.pace:
+            self.wfile.write(body)
+            return
+        for start in range(0, len(body), 65536):
+            self.wfile.write(body[start : start + 65536])
+            time.sleep(self.told.pace)
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
@@ -163,6 +172,17 @@ def endless(handler: Handler) -> None:
         handler.wfile.write(handler.told.octets)
         while time.monotonic() < end:
             handler.wfile.write(bytes(65536))
+
+
+def silent(handler: Handler) -> None:
+    """A fault: the connection ends without an answer."""
+    handler.close_connection = True
+
+
+def no_http(handler: Handler) -> None:
+    """A fault: an answer in another protocol."""
+    handler.close_connection = True
+    handler.wfile.write(b"\x16\x03\x01" * 50)
 
 
 def chunked_cut(handler: Handler) -> None:

@@ -288,7 +288,7 @@ downloaded:
       returned: for files that were downloaded, read or restored
       sample: 0
     source:
-      description: The address that the image came from, V(null) for a file that was here.
+      description: The address that the image was asked for at, V(null) for a file that was here.
       type: str
       returned: for files that were downloaded, read or restored
       sample: https://images.example.org/2b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1/2.qcow2
@@ -486,7 +486,7 @@ actions:
       returned: for files that were downloaded, read or restored
       sample: 0
     source:
-      description: The address that the image came from, V(null) for a file that was here.
+      description: The address that the image was asked for at, V(null) for a file that was here.
       type: str
       returned: for files that were downloaded, read or restored
       sample: https://images.example.org/2b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1/2.qcow2

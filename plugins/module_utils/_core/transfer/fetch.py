@@ -44,7 +44,7 @@ class FetchedFile:
 
     `inode` and `mtime_ns` let the caller see that the file it renames is this one. `octets_received` counts what came
     over the wire for it, in all attempts; the first `resumed_from` octets were there before. `source` is the address
-    that the last of them came from, as shown.
+    that the last of them were asked for at, as shown.
     """
 
     path: Path

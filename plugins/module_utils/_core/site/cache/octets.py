@@ -32,7 +32,7 @@ if t.TYPE_CHECKING:
 class Verified:
     """A file whose octets were all found to be the endorsed ones, with its stat record of that moment.
 
-    `octets` came over the network, in `seconds`, the last of them from the address `source`; the first `resumed_from`
+    `octets` came over the network, in `seconds`, the last of them asked for at `source`; the first `resumed_from`
     octets of the file were there already.
     """
 
