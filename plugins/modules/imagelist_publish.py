@@ -140,6 +140,8 @@ options:
         description:
           - The format of the image's file, for example V(raw) or V(qcow2), where compressed with a suffix such as
             V(.zst) (C(hv:format)).
+          - When O(images[].path) is not compressed as the suffix says (V(.gz), V(.bz2), V(.xz) or V(.zst)), it is
+            compressed on its way, and the compressed file kept in O(history_dir) as long as it is published.
         type: str
       comments:
         description:
@@ -157,9 +159,45 @@ options:
         type: str
       metadata:
         description:
-          - Further keys of the image and their values, for example C(ad:mpuri).
+          - Further keys of the image and their values, for example C(ad:mpuri). V(null) as a value removes the key.
         type: dict
         default: {}
+      state:
+        description:
+          - V(absent) takes the image out of the list, which withdraws it from all sites. No other option of the image
+            is then needed, and with O(purge_images=false) no other image needs to be named.
+        type: str
+        choices: [present, absent]
+        default: present
+      removal_reason:
+        description:
+          - Why the image is removed. It is kept in O(history_dir) and not published.
+        type: str
+      audit_report:
+        description:
+          - A JSON file about the audit of this very image. It says C(image.sha512), which is that of the image or of
+            the file that is compressed on its way, and its C(result) is V(pass) or V(waived).
+          - It is kept in O(history_dir).
+        type: path
+      package_manifest:
+        description:
+          - A JSON file in the format SPDX 2 with every package of the image.
+          - It is kept in O(history_dir).
+        type: path
+  profile:
+    description:
+      - Write the fields that some readers demand beyond the plain format.
+      - V(appdb) writes those that cloudkeeper and atrope take for granted. What can be told from the rest of the list
+        is filled in. C(ad:vo) in O(metadata), and O(images[].expires), O(images[].format) and O(images[].osversion) are
+        asked for.
+    type: str
+    choices: [appdb]
+  require_evidence:
+    description:
+      - Publish no image without a clean O(images[].audit_report) and a O(images[].package_manifest), as clause 5 of the
+        endorsement policy asks. What was given with the same octets before need not be given again.
+    type: bool
+    default: false
   purge_images:
     description:
       - Whether published images that O(images) does not name are withdrawn.
@@ -192,6 +230,21 @@ EXAMPLES = r"""
     uploads:
       - uri_match: https://images\.example\.org/
         uri_replace: /srv/www/images/
+
+- name: Withdraw one image and leave the others as they are
+  hepix.vmimages.imagelist_publish:
+    identifier: 5d4ce0b3-4fb5-4bd0-9b0f-6c1ea2a57ee3
+    uri: https://images.example.org/worker-nodes.list
+    purge_images: false
+    images:
+      - identifier: 2b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1
+        state: absent
+        removal_reason: The kernel has a hole
+    history_dir: /home/endorser/.local/share/hepix-vmimages
+    uploads:
+      - method: sftp
+        uri_match: https://images\.example\.org/
+        uri_replace: sftp://erin@www.example.org/srv/www/images/
 
 - name: Update one image of a list and leave the others as they are
   hepix.vmimages.imagelist_publish:
@@ -307,8 +360,8 @@ actions:
   contains:
     action:
       description:
-        - V(sign) a new message, V(upload) a file, V(adopt) a list that was published without O(history_dir), or
-          V(complete) a publication that was interrupted.
+        - V(sign) a new message, V(upload) a file, V(record) a report or a manifest, V(adopt) a list that was published
+          without O(history_dir), or V(complete) a publication that was interrupted.
       type: str
       sample: upload
     identifier:
@@ -318,6 +371,7 @@ actions:
     version:
       description: The version of the list, or of the image that is uploaded.
       type: str
+      returned: when the action is not V(record)
       sample: '3'
     reason:
       description:
@@ -326,9 +380,11 @@ actions:
       returned: when the action is V(sign)
       sample: content
     what:
-      description: Whether the V(list) or an V(image) is uploaded.
+      description:
+        - Whether the V(list) or an V(image) is uploaded, and whether the V(audit_report) or the V(package_manifest) of
+          an image is recorded.
       type: str
-      returned: when the action is V(upload)
+      returned: when the action is V(upload) or V(record)
       sample: image
     uri:
       description: The address of the uploaded file.
@@ -390,6 +446,10 @@ IMAGE = {
     "version": {"type": "str"},
     "expires": {"type": "str"},
     "metadata": {"type": "dict", "default": {}},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "removal_reason": {"type": "str"},
+    "audit_report": {"type": "path"},
+    "package_manifest": {"type": "path"},
 }
 
 ARGUMENTS = {
@@ -400,6 +460,8 @@ ARGUMENTS = {
     "renew_before": {"type": "str", "default": "7d"},
     "version": {"type": "str"},
     "images": {"type": "list", "elements": "dict", "options": IMAGE},
+    "profile": {"type": "str", "choices": ["appdb"]},
+    "require_evidence": {"type": "bool", "default": False},
     "purge_images": {"type": "bool", "default": True},
     **SIGNING,
     **TRUST,

@@ -20,6 +20,7 @@ from ..times import to_text
 from .declared.images import EXPIRES
 from .declared.spec import LIST_TEXTS, PublishSpec
 from .entries.kinds import ENTRIES, meaning
+from .entries.profile import apply
 from .history import KnownImage
 
 if t.TYPE_CHECKING:
@@ -76,7 +77,8 @@ def compose(
         ENDORSER: _endorser(spec, merged, signer),
         **ENTRIES[spec.kind].compose(spec, merged, digests, known),
     }
-    return {key: value for key, value in raw.items() if value is not None and key not in PER_SIGNATURE}
+    said = {key: value for key, value in raw.items() if value is not None and key not in PER_SIGNATURE}
+    return apply(spec.profile, said)
 
 
 def decide(

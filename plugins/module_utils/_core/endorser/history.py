@@ -7,6 +7,8 @@
     ``record.json``                          what is known of each: see `Entry`
     ``files.json``                           digests of image files (`files.FileBook`), derived
     ``places.json``                          what was put where (`places.Places`), derived
+    ``packed/``                              images that were compressed on their way (`packing.Packing`)
+    ``evidence/<sha512>.json``               audit reports and package manifests (`evidence`)
     ``lock``                                 held by the one writer
 
 A message is recorded as *pending* before its upload begins and as *published* when it is complete: after a crash in
@@ -40,6 +42,7 @@ class Entry:
     """One message. Times are texts (UTC); `sources` maps image identifiers to the local files they are read from.
 
     `superseded` messages were pending when another one took their place: their version is used up all the same.
+    `removed` are the images that this version no longer holds, with the reason why.
     """
 
     sequence: int
@@ -55,6 +58,7 @@ class Entry:
     signer_not_after: str
     recorded: str
     sources: t.Mapping[str, str] = field(default_factory=dict)
+    removed: t.Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -68,10 +72,14 @@ class KnownImage:
 
 @dataclass(frozen=True)
 class Record:
-    """All messages in order, and the latest state of every image that ever was in the list."""
+    """All messages in order, and the latest state of every image that ever was in the list.
+
+    `evidence`: SHA-512 of an image -> kind -> SHA-512 of the file that is kept about it.
+    """
 
     entries: tuple[Entry, ...] = ()
     images: t.Mapping[str, KnownImage] = field(default_factory=dict)
+    evidence: t.Mapping[str, t.Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def current(self) -> t.Optional[Entry]:
@@ -89,17 +97,20 @@ class Record:
         older = tuple(
             dataclasses.replace(known, state=SUPERSEDED) if known.state == PENDING else known for known in self.entries
         )
-        return Record((*older, entry), {**self.images, **images})
+        return dataclasses.replace(self, entries=(*older, entry), images={**self.images, **images})
+
+    def with_evidence(self, image_sha512: str, kind: str, sha512: str) -> Record:
+        """The record with a further file about the image of these octets."""
+        kept = {**self.evidence.get(image_sha512, {}), kind: sha512}
+        return dataclasses.replace(self, evidence={**self.evidence, image_sha512: kept})
 
     def with_published(self, sequence: int) -> Record:
         """The record when the upload of this message is complete."""
-        return Record(
-            tuple(
-                dataclasses.replace(entry, state=PUBLISHED) if entry.sequence == sequence else entry
-                for entry in self.entries
-            ),
-            self.images,
+        entries = tuple(
+            dataclasses.replace(entry, state=PUBLISHED) if entry.sequence == sequence else entry
+            for entry in self.entries
         )
+        return dataclasses.replace(self, entries=entries)
 
 
 class History:
@@ -109,6 +120,7 @@ class History:
         self.directory = history_dir / identifier
         self.files = self.directory / "files.json"
         self.places = self.directory / "places.json"
+        self.packed = self.directory / "packed"
         self._record = self.directory / "record.json"
 
     @contextlib.contextmanager
@@ -162,6 +174,14 @@ class History:
         fsync_directory(self.directory)
         fsync_directory(self.directory.parent)
 
+    def write_evidence(self, sha512: str, octets: bytes) -> None:
+        """Keep a file about an image, before it is recorded. Raises TransferError."""
+        folder = self.directory / "evidence"
+        with storage_errors(folder):
+            folder.mkdir(mode=0o700, exist_ok=True)
+        write_atomic(folder / f"{sha512}.json", octets, 0o600)
+        fsync_directory(self.directory)
+
     def message(self, entry: Entry) -> bytes:
         """The octets of a recorded message. Raises PublishError ``history_unreadable``."""
         path = self.directory / "messages" / entry.file
@@ -187,4 +207,5 @@ def _record(stored: t.Mapping[str, t.Any]) -> Record:
     entries = tuple(Entry(**entry) for entry in stored["entries"])
     if any(entry.state not in _STATES or Path(entry.file).name != entry.file for entry in entries):
         raise ValueError("unknown state or file")
-    return Record(entries, {name: KnownImage(**image) for name, image in stored["images"].items()})
+    images = {name: KnownImage(**image) for name, image in stored["images"].items()}
+    return Record(entries, images, dict(stored.get("evidence", {})))

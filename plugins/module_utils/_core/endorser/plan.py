@@ -13,6 +13,7 @@ from pathlib import Path
 from ..endorserlist.kinds import KINDS, Kind
 from ..errors import PublishError
 from ..imagelist.check import content_digest
+from ..imagelist.difference import images_by_identifier
 from ..imagelist.model import IMAGE, IMAGES
 from ..times import from_text, to_text
 from ..trust.credentials.load import Credentials
@@ -22,7 +23,9 @@ from .compose import Base, Decision, Signer, compose, decide
 from .declared.spec import PublishSpec
 from .entries.images import known_images
 from .entries.kinds import ENTRIES, Entries
+from .evidence import Evidence, plan_evidence
 from .history import PENDING, PUBLISHED, Entry, History, Record
+from .packing import Packing
 from .places import Place, Places, find_place
 from .signing import describe_signer, is_mended_by_signing, sign
 from .uploads import Upload, plan_images, plan_message
@@ -43,7 +46,7 @@ class Kept:
 
 @dataclass(frozen=True)
 class Plan:
-    """In order: keep `adopted`, keep `signed`, write `images`, write `listing`, mark `entry` as published.
+    """In order: keep `evidence`, `adopted` and `signed`, write `images` and `listing`, mark `entry` as published.
 
     `base` is the current list before, `raw` the list object after; `entry` is the message that has this content;
     `before` and `record` are the records without and with `signed`.
@@ -60,6 +63,7 @@ class Plan:
     adopted: t.Optional[Kept]
     decision: t.Optional[Decision]
     signed: t.Optional[Kept]
+    evidence: tuple[Evidence, ...]
     images: tuple[Upload, ...]
     listing: tuple[Upload, ...]
     warnings: tuple[str, ...]
@@ -77,15 +81,27 @@ class _Published:
     warning: t.Optional[str]
 
 
-def make_plan(spec: PublishSpec, credentials: Credentials, history: History, places: Places, now: datetime) -> Plan:
+def make_plan(
+    spec: PublishSpec, credentials: Credentials, history: History, places: Places, packing: Packing, now: datetime
+) -> Plan:
     """Compare, compose, and where there is a reason sign and verify, in memory. Raises VmimagesError."""
     kind = KINDS[spec.kind]
     signer = describe_signer(credentials.certificate)
     published = _published(spec, history, places, signer, now)
     base, record = published.base, published.record
-    paths = {image.identifier: image.path for image in spec.images if image.path is not None}
-    digests = places.files.digests(paths.values())
-    composed = compose(spec, base, signer, {name: digests[path] for name, path in paths.items()}, record.images)
+    prepared = packing.prepare(image for image in spec.images if not image.absent)
+    paths = {name: path for name, (path, _digest) in prepared.items()}
+    composed = compose(spec, base, signer, {name: digest for name, (_path, digest) in prepared.items()}, record.images)
+    evidence = plan_evidence(
+        spec.images,
+        images_by_identifier(composed),
+        packing.sources,
+        record.evidence,
+        required=spec.require_evidence,
+    )
+    for item in evidence:
+        record = record.with_evidence(item.image_sha512, item.kind, item.sha512)
+    before = record
     decision = decide(spec, base, composed, signer, now)
     if decision is None and _is_outlived(published, history, spec, credentials, now):
         decision = decide(spec, base, composed, signer, now, outlived=True)
@@ -102,6 +118,7 @@ def make_plan(spec: PublishSpec, credentials: Credentials, history: History, pla
             now,
             state=PENDING,
             sources=sources,
+            removed=_removed(spec, base, decision.raw),
         )
         record = signed.record
     entry, raw = record.current, decision.raw if decision is not None else _raw(base)
@@ -114,12 +131,13 @@ def make_plan(spec: PublishSpec, credentials: Credentials, history: History, pla
         entries=ENTRIES[spec.kind],
         entry=entry,
         path=history.path(entry.sequence, entry.version),
-        before=published.record,
+        before=before,
         record=record,
         signer=signer,
         adopted=published.adopted,
         decision=decision,
         signed=signed,
+        evidence=evidence,
         images=images,
         listing=listing,
         warnings=tuple(_warnings(published, raw, signer, images, now)),
@@ -174,6 +192,7 @@ def _keep(
     *,
     state: str,
     sources: t.Mapping[str, Path],
+    removed: t.Optional[t.Mapping[str, str]] = None,
 ) -> Kept:
     content, sequence = base.content, record.next_sequence
     path = history.path(sequence, content.version)
@@ -191,8 +210,16 @@ def _keep(
         signer_not_after=to_text(base.signer_not_after),
         recorded=to_text(now),
         sources={name: str(source.absolute()) for name, source in sources.items()},
+        removed=removed or {},
     )
     return Kept(entry, path, message, record.with_entry(entry, known_images(content.raw)))
+
+
+def _removed(spec: PublishSpec, base: t.Optional[Base], raw: t.Mapping[str, t.Any]) -> dict[str, str]:
+    """The images that the list no longer holds, with the endorser's reason."""
+    reasons = {image.identifier: image.removal_reason for image in spec.images if image.absent}
+    before = {} if base is None else images_by_identifier(base.content.raw)
+    return {name: reasons.get(name, "") for name in before.keys() - images_by_identifier(raw).keys()}
 
 
 def _sources(

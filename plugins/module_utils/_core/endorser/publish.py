@@ -21,6 +21,7 @@ from .declared.images import ImageSpec
 from .declared.spec import PublishSpec
 from .files import FileBook
 from .history import PENDING, History
+from .packing import Packing
 from .places import Places
 from .plan import Kept, Plan, make_plan
 from .report import outcome
@@ -45,14 +46,16 @@ def publish(spec: PublishSpec, *, check: bool, now: datetime, images: t.Optional
     credentials = load_credentials(spec, now)
     history = History(spec.history_dir, spec.identifier)
     places = Places(history.places, FileBook(history.files))
+    packing = Packing(history.packed, places.files, check=check)
     if check:
         spec = _with_images(spec, images)
-        return outcome(make_plan(spec, credentials, history, places, now), octets_read=places.files.read)
+        return outcome(make_plan(spec, credentials, history, places, packing, now), octets_read=places.files.read)
     with history.locked():
         try:
             spec = _with_images(spec, images)
-            plan = make_plan(spec, credentials, history, places, now)
+            plan = make_plan(spec, credentials, history, places, packing, now)
             _carry_out(plan, history, places)
+            packing.keep_only({image["sha512"] for image in plan.entries.tell(plan.raw) if "sha512" in image})
         finally:
             # What was read is worth keeping even when the publication failed.
             with contextlib.suppress(VmimagesError):
@@ -65,6 +68,8 @@ def _with_images(spec: PublishSpec, images: t.Optional[Images]) -> PublishSpec:
 
 
 def _carry_out(plan: Plan, history: History, places: Places) -> None:
+    for evidence in plan.evidence:
+        history.write_evidence(evidence.sha512, evidence.octets)
     if plan.adopted is not None:
         _keep(plan.adopted, history)
     try:
@@ -77,6 +82,8 @@ def _carry_out(plan: Plan, history: History, places: Places) -> None:
     carry_out(plan.listing, places)
     if plan.entry.state == PENDING:
         history.write(plan.record.with_published(plan.entry.sequence))
+    elif plan.evidence:
+        history.write(plan.record)
 
 
 def _keep(kept: Kept, history: History) -> None:

@@ -42,6 +42,8 @@ def outcome(plan: Plan, *, octets_read: int) -> Outcome:
 
 def _actions(plan: Plan) -> t.Iterator[dict[str, t.Any]]:
     named = {"identifier": plan.raw["dc:identifier"].lower()}
+    for evidence in plan.evidence:
+        yield {"action": "record", "what": evidence.kind, "identifier": evidence.identifier}
     if plan.adopted is not None:
         yield {"action": "adopt", **named, "version": plan.adopted.entry.version}
     if plan.decision is not None:
@@ -66,6 +68,8 @@ def _difference(plan: Plan) -> tuple[dict[str, t.Any], dict[str, t.Any]]:
             f"version {upload.describes['version']}"
             for upload in uploads
         }
+    for evidence in plan.evidence:
+        after.setdefault("evidence", {})[f"{evidence.kind} of {evidence.identifier}"] = evidence.sha512
     if plan.decision is None and plan.entry.state == PENDING:
         before["publication"], after["publication"] = "unfinished", "finished"
     return before, after

@@ -28,6 +28,9 @@ IMAGE_TEXTS: t.Final[t.Mapping[str, str]] = {
 FORMAT: t.Final = "hv:format"
 EXPIRES: t.Final = "dc:date:expires"
 
+#: What an endorser can show for an image.
+EVIDENCE: t.Final = ("audit_report", "package_manifest")
+
 _IMAGE_KEYS: t.Final = frozenset(
     {*IMAGE_TEXTS.values(), FORMAT, EXPIRES, "dc:identifier", "hv:version", "hv:uri", "hv:size", f"{CHECKSUM}sha512"}
 )
@@ -43,7 +46,8 @@ class ImageSpec:
     """One declared image. `option` is its path among the options; what was not given is None or absent in `keys`.
 
     `keys` are list keys from the options and from `metadata`; None as a value removes the key. With `relayed`, the
-    image is somebody else's, whose version of it is stated as it is, even when it has gone back.
+    image is somebody else's, whose version of it is stated as it is, even when it has gone back. With `absent` the
+    image is taken out of the list, for `removal_reason`. `evidence`: kind -> file, see `endorser.evidence`.
     """
 
     option: str
@@ -55,6 +59,9 @@ class ImageSpec:
     version: t.Optional[str] = None
     keys: t.Mapping[str, t.Any] = field(default_factory=dict)
     relayed: bool = False
+    absent: bool = False
+    removal_reason: str = ""
+    evidence: t.Mapping[str, Path] = field(default_factory=dict)
 
 
 def expand_uri(template: str, values: t.Mapping[str, str]) -> str:
@@ -73,7 +80,7 @@ def read_images(options: Options, *, merge: bool) -> tuple[ImageSpec, ...]:
         first = seen.setdefault(image.identifier, image.option)
         if first != image.option:
             raise invalid(f"{image.option}.identifier", f"{image.identifier} is that of {first} already")
-        if not merge:
+        if not (merge or image.absent):
             _check_complete(image)
         images.append(image)
     return tuple(images)
@@ -96,6 +103,9 @@ def _image(options: Options, option: str) -> ImageSpec:
                 raise invalid(f"{option}.uri", f"the placeholder {{{name}}} is unknown")
         check_uri(_PLACEHOLDER.sub("x", uri), f"{option}.uri")
     keys = texts_in(options, IMAGE_TEXTS, option)
+    absent, reason = options.get("state") == "absent", text_in(options, "removal_reason", option) or ""
+    if reason and not absent:
+        raise invalid(f"{option}.removal_reason", "the image stays; set its state to absent to remove it")
     return ImageSpec(
         option=option,
         identifier=uuid_in(options, option),
@@ -110,6 +120,9 @@ def _image(options: Options, option: str) -> ImageSpec:
             **_expires(options, option),
             **read_metadata(options.get("metadata"), f"{option}.metadata", _IMAGE_KEYS),
         },
+        absent=absent,
+        removal_reason=reason,
+        evidence={kind: Path(options[kind]) for kind in EVIDENCE if options.get(kind)},
     )
 
 

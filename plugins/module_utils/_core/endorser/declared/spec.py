@@ -49,7 +49,8 @@ _TRUST: t.Final = ("allow_sha1", "allow_host", "crl_mode", "namespaces_mode")
 @dataclass(frozen=True)
 class PublishSpec:
     """A whole publication of a list of one `kind`. `trust` are keyword arguments of `verify_message`; `keys` as in
-    `ImageSpec`. Without `purge`, what is published and not declared stays. `certificate` and `private_key` as in
+    `ImageSpec`. Without `purge`, what is published and not declared stays. `profile`: see `entries.profile`. With
+    `require_evidence` no image is published that nothing is shown for. `certificate` and `private_key` as in
     `trust.credentials.load`."""
 
     identifier: str
@@ -74,6 +75,8 @@ class PublishSpec:
     digest: str = "sha256"
     uploads: tuple[UploadRule, ...] = ()
     trust: t.Mapping[str, t.Any] = field(default_factory=dict)
+    profile: t.Optional[str] = None
+    require_evidence: bool = False
 
     @classmethod
     def from_options(
@@ -114,6 +117,8 @@ class PublishSpec:
             digest=text_in(options, "digest") or "sha256",
             uploads=_uploads(options, Settings(client_certificate=certificate, client_key=private_key)),
             trust={name: options[name] for name in _TRUST if options.get(name) is not None},
+            profile=text_in(options, "profile"),
+            require_evidence=bool(options.get("require_evidence")),
         )
 
 

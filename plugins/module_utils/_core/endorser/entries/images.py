@@ -39,6 +39,9 @@ def compose(
     images: dict[str, t.Mapping[str, t.Any]] = {name: image.raw for name, image in published.items()}
     for image in spec.images:
         name = image.identifier
+        if image.absent:
+            images.pop(name, None)
+            continue
         images[name] = _image(image, published.get(name), digests.get(name), known.get(name))
     _check_addresses(spec, images)
     return {IMAGES: [{IMAGE: dict(image)} for image in images.values()]}
