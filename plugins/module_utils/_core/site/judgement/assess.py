@@ -61,7 +61,7 @@ class Assessor:
         self.catalogue = catalogue
         self.now = now or catalogue.now()
         self._judge = Judge(catalogue)
-        self._decided = Decided(catalogue)
+        self.decided = Decided(catalogue)
         self._records: dict[str, ListRecord] = {}
         self._facts: dict[str, ListFacts] = {}
 
@@ -79,7 +79,7 @@ class Assessor:
         """The subscription and the facts of a list."""
         record = self.record(list_id)
         if list_id not in self._facts:
-            self._facts[list_id] = record.facts(self._decided.endorsers(record))
+            self._facts[list_id] = record.facts(self.decided.endorsers(record))
         return record.subscription, self._facts[list_id]
 
     def fingerprints(self) -> dict[str, str]:
@@ -109,7 +109,7 @@ class Assessor:
         """
         record, times = self.record(known.list_id), [known.facts.expires]
         for item in record.subscription.select:
-            window = item.window(self._decided.subject(known.row, record)) if isinstance(item, Match) else None
+            window = item.window(self.decided.subject(known.row, record)) if isinstance(item, Match) else None
             times += window or ()
         ahead = (time for time in times if time is not None and self.now < time)
         return earliest(*ahead, *(decision.turns(self.now) for decision in known.decisions))
@@ -122,13 +122,13 @@ class Assessor:
         list_id = row["list_id"]
         image = _image(row, records, file)
         record = self.record(list_id)
-        decisions = (*records.decided(row), *self._decided.beyond(row, record))
+        decisions = (*records.decided(row), *self.decided.beyond(row, record))
         subscription, facts = self.of_list(list_id)
         relevant = [decision for decision in decisions if decision.applies(image, facts, self.now)]
         # Where nothing approves all images of the list, it is the decision about this one that is missing.
         as_a_whole = subscription.approves_new or any(item.approves and not item.chooses for item in relevant)
         chosen = any(item.chooses for item in relevant) or not as_a_whole
-        subject = functools.partial(self._decided.subject, row, record)
+        subject = functools.partial(self.decided.subject, row, record)
         if not subscription.selects(image.identifier, image.tag, subject, decided=chosen, now=self.now):
             image = replace(image, selected=False)
         judged = verdict(image, facts, self.path_status(list_id), decisions, self.now)

@@ -22,7 +22,7 @@ from . import sheets
 from .assess import Assessor, Known, latest, rebaseline_record
 from .records import stat_record
 from .sheets import Content, Sheet
-from .verdict import earliest, list_end, list_reasons, list_turns
+from .verdict import Decision, earliest, list_end, list_reasons, list_turns
 
 if t.TYPE_CHECKING:
     from ..store.catalogue import Catalogue
@@ -186,7 +186,7 @@ def _is_listed(known: Known) -> bool:
 
 def describe_list(assessor: Assessor, name: str) -> dict[str, t.Any]:
     """One list: title, address, version, dates, last success, last error, an act of re-baselining that waits for its
-    content, how its certification path stands."""
+    content, what is decided about it or its signer as a whole, how its certification path stands."""
     subscription, facts = assessor.of_list(name)
     record = assessor.record(name)
     poll, act = record.poll, record.rebaseline
@@ -201,6 +201,9 @@ def describe_list(assessor: Assessor, name: str) -> dict[str, t.Any]:
         "max_unrefreshed": subscription.max_unrefreshed,
         "error": {"code": poll["code"], "detail": poll["detail"]} if poll and poll["code"] else None,
         "rebaseline": rebaseline_record(act) if act else None,
+        "decisions": [
+            _decision(item) for item in assessor.decided.about_list(record) if item.is_in_force(assessor.now)
+        ],
         "path": {
             "code": status.code,
             "detail": status.detail,
@@ -208,6 +211,11 @@ def describe_list(assessor: Assessor, name: str) -> dict[str, t.Any]:
             "crls": list(status.crls),
         },
     }
+
+
+def _decision(decision: Decision) -> dict[str, t.Any]:
+    keys = ("decision", "target_type", "target", "reason", "author")
+    return {**{key: getattr(decision, key) for key in keys}, "until": _text(decision.until)}
 
 
 def _text(when: datetime | None) -> str | None:

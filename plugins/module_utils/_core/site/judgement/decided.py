@@ -51,16 +51,18 @@ class Decided:
 
         Ended ones are included, and those that begin when the image is older.
         """
-        found: list[Decision] = []
-        if self._about_lists:
-            names = {record.list_id, *self.endorsers(record)}
-            found += [
-                item for item in self._about_lists if item.target in names and item.list_id in ("", record.list_id)
-            ]
+        found = self.about_list(record)
         if self.rules:
             subject = self.subject(row, record)
             found += [item for item in (rule.decide(subject) for rule in self.rules) if item is not None]
         return found
+
+    def about_list(self, record: ListRecord) -> list[Decision]:
+        """The decisions about the list and about its signer, ended ones included."""
+        if not self._about_lists:
+            return []
+        names, own = {record.list_id, *self.endorsers(record)}, ("", record.list_id)
+        return [item for item in self._about_lists if item.target in names and item.list_id in own]
 
     def subject(self, row: sqlite3.Row, record: ListRecord) -> Subject:
         """The image of a row of `images`, as a match sees it."""

@@ -170,6 +170,7 @@ def _write(catalogue: Catalogue) -> None:
         "until": to_text(composed.until) if composed.until else None,
         "journal": {"sequence": head.sequence, "digest": head.digest, "start": head.start, "size": head.end},
         "anchors": assessor.fingerprints(),
+        "rules": [rule.as_dict() for rule in assessor.decided.rules],
         "lists": composed.lists,
         "sheets": {name: sheet.as_dict() for name, sheet in composed.sheets.items()},
         "derived": known.for_snapshot(catalogue),

@@ -111,6 +111,20 @@ class ListStatus:
 
 
 @dataclass(frozen=True)
+class RuleStatus:
+    """One rule of the site; `match` are pairs of key and text, `spared` UUIDs and tags, `ended`: `until` is over."""
+
+    name: str
+    decision: str
+    match: tuple[tuple[str, str], ...]
+    spared: tuple[str, ...]
+    reason: str
+    author: str
+    until: datetime | None
+    ended: bool
+
+
+@dataclass(frozen=True)
 class SiteStatus:
     """A site as of `now`, by a snapshot written at `written`; lists with problems first.
 
@@ -125,6 +139,7 @@ class SiteStatus:
     lists: tuple[ListStatus, ...]
     unsubscribed: tuple[ImageStatus, ...]
     others: t.Mapping[str, int] = field(default_factory=dict)
+    rules: tuple[RuleStatus, ...] = ()
 
     @property
     def state(self) -> State:
@@ -168,7 +183,31 @@ def site_status(
     lists.sort(key=lambda item: (_rank(item.state), item.title.casefold(), item.identifier))
     rest = [image for images in by_list.values() for image in images]
     left = _count((), *others.values())
-    return SiteStatus(one_line(site), now, written, tuple(_clock(written, now)), tuple(lists), tuple(rest), left)
+    rules = tuple(_rule(item, now) for item in snapshot["rules"])
+    return SiteStatus(one_line(site), now, written, tuple(_clock(written, now)), tuple(lists), tuple(rest), left, rules)
+
+
+def _rule(item: t.Mapping[str, t.Any], now: datetime) -> RuleStatus:
+    until = _time(item["until"])
+    return RuleStatus(
+        name=one_line(item["name"]),
+        decision=item["decision"],
+        match=tuple(_match(item["match"])),
+        spared=tuple(one_line(name, _TITLE) for name in item["except"]),
+        reason=one_line(item["reason"]),
+        author=one_line(item["author"]),
+        until=until,
+        ended=until is not None and until <= now,
+    )
+
+
+def _match(match: t.Mapping[str, t.Any]) -> t.Iterator[tuple[str, str]]:
+    for key, value in match.items():
+        if isinstance(value, dict):
+            yield from _match(value)
+        else:
+            text = " or ".join(value) if isinstance(value, list) else "yes" if value is True else str(value)
+            yield one_line(key), one_line(text)
 
 
 def _clock(written: datetime, now: datetime) -> t.Iterator[Problem]:
@@ -231,8 +270,18 @@ def _standing(item: t.Mapping[str, t.Any], now: datetime) -> t.Iterator[Problem]
         yield Problem("critical", "list_expired", f"The list expired at {moment(expires)}, {relative(expires, now)}.")
     if error:
         yield Problem("warning", error["code"], f"The last refresh failed: {one_line(error['detail'])}")
+    for decision in item["decisions"]:
+        if decision["until"] is None or now < from_text(decision["until"]):
+            yield Problem("note", decision["decision"], _decided(decision))
     if act:
         yield Problem("note", "rebaseline", f"A re-baselining waits for its content: {one_line(act['reason'])}")
+
+
+def _decided(decision: t.Mapping[str, t.Any]) -> str:
+    verb = {"approve": "approved", "blacklist": "blacklisted", "run_anyway": "allowed in spite of its age"}
+    what = "The list" if decision["target_type"] == "list" else f"The endorser {one_line(decision['target'])}"
+    because = f": {one_line(decision['reason']).rstrip('.')}" if decision["reason"] else ""
+    return f"{what} was {verb[decision['decision']]} by {one_line(decision['author'])}{because}."
 
 
 def _transport(item: t.Mapping[str, t.Any]) -> t.Iterator[Problem]:

@@ -13,7 +13,7 @@ import hashlib
 import typing as t
 from datetime import datetime
 
-from .facts import ImageStatus, ListStatus, Problem, Severity, SiteStatus
+from .facts import ImageStatus, ListStatus, Problem, RuleStatus, Severity, SiteStatus
 from .markup import Markup, element, join
 from .style import STYLE
 from .words import counted, moment, relative, span
@@ -100,6 +100,8 @@ def _sections(status: SiteStatus) -> t.Iterator[Markup]:
         yield _list(item, shown, status.now)
     if not status.lists:
         yield element("p", "No list is subscribed.", class_="card")
+    if status.rules:
+        yield _rules(status)
     if status.unsubscribed or status.others:
         head = element("div", element("h2", "Images of lists that are no longer subscribed"), class_="head")
         shown = status.unsubscribed[:left]
@@ -110,6 +112,48 @@ def _sections(status: SiteStatus) -> t.Iterator[Markup]:
             class_="card",
             id="others",
         )
+
+
+def _rules(status: SiteStatus) -> Markup:
+    rows = [_rule(rule, status.now) for rule in status.rules]
+    head = element("div", element("h2", "Rules of the site"), class_="head")
+    return element("section", head, _table(("Rule", "Decision", "Images", "Until"), rows), class_="card", id="rules")
+
+
+def _rule(rule: RuleStatus, now: datetime) -> Markup:
+    name = [
+        element("p", element("strong", element("bdi", rule.name))),
+        element("p", "by ", element("bdi", rule.author), class_="faint"),
+    ]
+    like = [element("li", element("bdi", key), " ", element("code", element("bdi", text))) for key, text in rule.match]
+    about = [element("ul", like)]
+    if rule.spared:
+        about.append(element("p", "but not ", element("bdi", ", ".join(rule.spared)), class_="faint"))
+    if rule.reason:
+        about.append(element("p", element("bdi", rule.reason)))
+    cells = [
+        element("td", name, role="cell"),
+        element("td", _badge("settled", "\u2013", "ended" if rule.ended else _words(rule.decision)), role="cell"),
+        element("td", about, role="cell"),
+        _until(rule.until, now),
+    ]
+    return element("tr", cells, role="row")
+
+
+def _table(names: t.Sequence[str], rows: t.Sequence[Markup]) -> Markup:
+    heads = [element("th", name, role="columnheader", scope="col") for name in names]
+    return element(
+        "table",
+        element("thead", element("tr", heads, role="row"), role="rowgroup"),
+        element("tbody", rows, role="rowgroup"),
+        role="table",
+    )
+
+
+def _until(until: datetime | None, now: datetime) -> Markup:
+    if until is None:
+        return element("td", role="cell")
+    return element("td", _when(until, now), role="cell", data_label="Until")
 
 
 def _list(item: ListStatus, shown: t.Sequence[ImageStatus], now: datetime) -> Markup:
@@ -157,13 +201,7 @@ def _images(
     if not size:
         return element("p", "No image.", class_="faint")
     allowed = sum(image.allowed for image in images)
-    heads = [element("th", name, role="columnheader", scope="col") for name in ("Image", "Verdict", "Why", "Until")]
-    table = element(
-        "table",
-        element("thead", element("tr", heads, role="row"), role="rowgroup"),
-        element("tbody", [_row(image, now) for image in shown], role="rowgroup"),
-        role="table",
-    )
+    table = _table(("Image", "Verdict", "Why", "Until"), [_row(image, now) for image in shown])
     missing = size - len(shown)
     more = f"{counted(missing, 'further image')} not shown here; vmimages status shows all." if missing else None
     if others:
@@ -197,9 +235,7 @@ def _row(image: ImageStatus, now: datetime) -> Markup:
         element("td", what, role="cell"),
         element("td", _verdict(image), role="cell"),
         element("td", why, role="cell"),
-        element("td", _when(image.good_until, now), role="cell", data_label="Until")
-        if image.good_until
-        else element("td", role="cell"),
+        _until(image.good_until, now),
     ]
     return element("tr", cells, role="row")
 

@@ -34,6 +34,7 @@ class Snapshots:
             "max_unrefreshed": 86400,
             "error": None,
             "rebaseline": None,
+            "decisions": [],
             "path": {"code": None, "detail": "", "good_until": to_text(NOW + timedelta(days=5)), "crls": []},
             **other,
         }
@@ -65,6 +66,24 @@ class Snapshots:
             **other,
         }
 
+    def rule(self, **other: t.Any) -> dict[str, t.Any]:
+        """A rule of the site."""
+        return {
+            "name": "end of life",
+            "decision": "blacklist",
+            "match": {"os": ["SL 5*", "CentOS 5*"], "size_min": 1024, "metadata": {"ad:group": "batch*"}},
+            "except": ["00000001-9ab1-4fc8-a7ba-b7a5428ecb3d"],
+            "reason": "No updates",
+            "author": "sally",
+            "until": to_text(NOW + timedelta(days=300)),
+            **other,
+        }
+
+    def decision(self, **other: t.Any) -> dict[str, t.Any]:
+        """A decision about the whole list."""
+        about = {"decision": "blacklist", "target_type": "list", "target": self.good_list, "reason": "a hole."}
+        return {**about, "author": "sam", "until": None, **other}
+
     def document(
         self, lists: t.Mapping[str, t.Any] | None = None, images: t.Iterable[t.Mapping[str, t.Any]] = (), **other: t.Any
     ) -> dict[str, t.Any]:
@@ -76,6 +95,7 @@ class Snapshots:
             "lists": {self.good_list: self.list()} if lists is None else lists,
             "images": {image["identifier"]: image for image in images},
             "others": {},
+            "rules": [],
             **other,
         }
 
@@ -106,7 +126,9 @@ class Snapshots:
             self.image(6, "unsubscribed", list="6e186b44-2c64-40ea-97d5-e9e5c0bce059"),
             self.image(7, "run_anyway", title="", tag="pilot"),
         ]
-        return self.document({self.bad_list: bad, self.good_list: self.list()}, images)
+        glob = f"/DC=org/DC=example-grid/OU=users/CN=Somebody With A Long Name {'and more ' * 9}issued by *"
+        rules = [self.rule(), self.rule(name="old", match={"endorser": glob}, until="2026-01-01T00:00:00Z")]
+        return self.document({self.bad_list: bad, self.good_list: self.list()}, images, rules=rules)
 
 
 @pytest.fixture

@@ -91,9 +91,9 @@ def browser(tmp_path: Path, snapshots: t.Any) -> Browser:
 def test_the_browser_finds_lists_and_images_and_runs_nothing(browser: Browser, snapshots: t.Any) -> None:
     document = browser.dump()
     assert "<title>Alarm: Virtual machine images of example-site</title>" in document
-    assert len(re.findall(r'<section [^>]*class="card"', document)) == 4
+    assert len(re.findall(r'<section [^>]*class="card"', document)) == 5
     assert re.findall(r'<section [^>]*id="([^"]*)"', document)[1:3] == [snapshots.bad_list, snapshots.good_list]
-    assert len(re.findall(r"<tr ", document)) == 8 + 3
+    assert len(re.findall(r"<tr ", document)) == 8 + 3 + 3
     assert "&lt;script&gt;" in document and "<script" not in document
 
 

@@ -94,7 +94,7 @@ def test_lists_with_problems_come_first(snapshots: t.Any) -> None:
     sections = [
         attributes.get("id") for name, attributes in show(snapshots, snapshots.trouble()).elements if name == "section"
     ]
-    assert sections == ["summary", snapshots.bad_list, snapshots.good_list, "others"]
+    assert sections == ["summary", snapshots.bad_list, snapshots.good_list, "rules", "others"]
 
 
 def test_the_page_needs_nothing_else(snapshots: t.Any) -> None:
@@ -110,6 +110,23 @@ def test_the_page_needs_nothing_else(snapshots: t.Any) -> None:
     assert len(policies) == 1 and policies[0].startswith("default-src 'none'; ")
 
 
+def test_the_page_shows_rules_and_what_is_decided_about_whole_lists(snapshots: t.Any) -> None:
+    decided = [
+        snapshots.decision(),
+        snapshots.decision(target_type="endorser", target="erin", decision="approve", reason=""),
+        snapshots.decision(until="2026-03-10T12:00:00Z", reason="a slip"),
+    ]
+    rules = [snapshots.rule(), snapshots.rule(name="old", until="2026-03-10T12:00:00Z")]
+    document = snapshots.document({snapshots.good_list: snapshots.list(decisions=decided)}, rules=rules)
+    text = " ".join(show(snapshots, document).text.split())
+    assert "The list was blacklisted by sam: a hole." in text
+    assert "The endorser erin was approved by sam." in text and "a slip" not in text
+    for part in ("end of life", "by sally", "os SL 5* or CentOS 5*", "size_min 1024", "ad:group batch*", "No updates"):
+        assert part in text
+    assert "but not 00000001-9ab1-4fc8-a7ba-b7a5428ecb3d" in text
+    assert text.count("ended") == 1
+
+
 @pytest.mark.parametrize("words", HOSTILE)
 def test_strangers_words_are_only_words(snapshots: t.Any, words: str) -> None:
     def made(words: str) -> Page:
@@ -122,9 +139,12 @@ def test_strangers_words_are_only_words(snapshots: t.Any, words: str) -> None:
             version=words,
             uri=f"https://example.org/{words}",
             error={"code": "timeout", "detail": words},
+            decisions=[snapshots.decision(reason=words, author=words, target=words, target_type="endorser")],
             path={"code": "revoked", "detail": words, "good_until": None},
         )
-        return show(snapshots, snapshots.document({snapshots.good_list: item}, images), site=words)
+        match = {"os": [words, "x"], "metadata": {words: words}}
+        rule = snapshots.rule(name=words, author=words, reason=words, match=match, **{"except": [words]})
+        return show(snapshots, snapshots.document({snapshots.good_list: item}, images, rules=[rule]), site=words)
 
     hostile, harmless = made(words), made("harmless")
     assert hostile.elements == harmless.elements
