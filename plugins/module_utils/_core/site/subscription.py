@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import typing as t
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -11,11 +12,13 @@ from datetime import datetime, timedelta
 
 from ..disks.formats import parse_wanted
 from ..durations import parse_duration
+from ..endorserlist.kinds import ENDORSER_LIST, IMAGE_LIST
 from ..errors import SiteError, TransferError
 from ..transfer.policy import Policy, check_uri, host_of
 from ..trust.anchors import DEFAULT_ANCHORS
 from .access import Access
 from .endorsers.endorser import Pair, as_dicts, read_pair
+from .endorsers.terms import Terms
 from .matching import Match, MatchError, Subject, parse
 
 #: Whether CRLs or namespaces must be there, or are only used where they are.
@@ -61,6 +64,9 @@ class Subscription:
     Who may sign: `endorsers` are (DN, CA) pairs in slash form, `named` are endorsers whose pairs are looked up when
     the question is asked (see `endorsers.warrants`).
     `select` are UUIDs, tags, and matches of what images are like.
+
+    A subscription of the kind ``endorserlist`` has `terms`, and none of what is about images. One with an `origin` was
+    made by the site itself, because the endorser list of that identifier names the list (see `lists.follow`).
     """
 
     uri: str
@@ -77,6 +83,9 @@ class Subscription:
     named: tuple[Named, ...] = ()
     access: Access = field(default_factory=Access)
     formats: tuple[str, ...] = ()
+    kind: str = IMAGE_LIST
+    terms: Terms | None = None
+    origin: str = ""
 
     @classmethod
     def from_options(cls, options: t.Mapping[str, t.Any]) -> Subscription:
@@ -91,11 +100,12 @@ class Subscription:
             identifier = identifier.lower()
             if not UUID.match(identifier):
                 raise _invalid("identifier", f"{identifier!r} is not a UUID")
-        pairs, named = _endorsers(options.get("endorsers") or ())
+        kind = options.get("kind") or IMAGE_LIST
+        pairs, named = _endorsers(options, kind)
         new_images = options.get("new_images") or "report"
         if new_images not in NEW_IMAGES:
             raise _invalid("new_images", f"{new_images!r} is none of {', '.join(NEW_IMAGES)}")
-        return cls(
+        found = cls(
             uri=uri,
             identifier=identifier,
             endorsers=pairs,
@@ -110,17 +120,50 @@ class Subscription:
             allow_private=bool(options.get("allow_private")),
             access=Access.from_options(options.get("access") or options, _invalid),
             formats=_formats(options.get("formats") or ()),
+            kind=kind,
+            terms=Terms.from_options(options, _invalid) if kind == ENDORSER_LIST else None,
+            origin=options.get("origin") or "",
         )
+        if found.terms is not None:
+            found.derived("https://example.org/list", None, ("somebody",))
+        return found
+
+    def derived(self, uri: str, identifier: str | None, persons: t.Iterable[str]) -> Subscription:
+        """The subscription to an image list of `persons`, whom this endorser list names; ``subscription_invalid``.
+
+        What the template does not say about trust and access is as it is for the endorser list itself.
+        """
+        own, template = self.as_dict(), json.loads(self.terms.template) if self.terms else {}
+        told = {
+            part: {**own[part], **{key: template.pop(key) for key in own[part] if key in template}}
+            for part in ("trust", "access")
+        }
+        rest = {"ca_path": self.ca_path, "allow_private": self.allow_private, **template, **told}
+        endorsers = [{"name": person, "endorser_list": self.identifier} for person in persons]
+        try:
+            return Subscription.from_options(
+                {**rest, "uri": uri, "identifier": identifier, "endorsers": endorsers, "origin": self.identifier}
+            )
+        except SiteError as error:
+            option = f"subscription.{error.context.get('option', '')}"
+            raise SiteError(error.code, f"subscription.{error.detail}", option=option) from error
 
     def as_dict(self) -> dict[str, t.Any]:
         """For the journal, the diff and the result; `from_options` reads it back."""
         told = {
-            **asdict(replace(self, select=())),
+            **asdict(replace(self, select=(), terms=None)),
             "endorsers": [*as_dicts(self.endorsers), *(item.as_dict() for item in self.named)],
             "access": self.access.as_dict(),
             "select": [item.as_dict() if isinstance(item, Match) else item for item in self.select],
         }
-        del told["named"]
+        del told["named"], told["terms"]
+        if self.terms is not None:
+            told["authorities"] = told.pop("endorsers")
+            del told["select"], told["new_images"], told["tag_key"], told["formats"], told["origin"]
+            return {**told, **self.terms.as_dict()}
+        del told["kind"]
+        if not self.origin:
+            del told["origin"]
         return told
 
     @property
@@ -146,28 +189,33 @@ class Subscription:
 
     def policy(self, *, content: bool) -> Policy:
         """What may be contacted: for the subscription's own address, or (`content`) for addresses inside the list."""
-        host = host_of(self.uri)
+        # An address that an endorser list gave is not the administrator's word.
+        host = None if self.origin else host_of(self.uri)
         policy = Policy(
             allow_private=self.allow_private,
-            allow_file=not content,
+            allow_file=not content and not self.origin,
             trusted_hosts=frozenset({host} if host else ()),
             ca_path=self.ca_path,
         )
         return self.access.apply(policy)
 
 
-def _endorsers(items: t.Sequence[t.Mapping[str, t.Any]]) -> tuple[tuple[Pair, ...], tuple[Named, ...]]:
+def _endorsers(options: t.Mapping[str, t.Any], kind: str) -> tuple[tuple[Pair, ...], tuple[Named, ...]]:
     """The pairs, and the endorsers by name, in a fixed order."""
+    who = "authorities" if kind == ENDORSER_LIST else "endorsers"
+    items = options.get(who) or ()
     if not items:
-        raise _invalid("endorsers", "at least one endorser (dn and ca, or name) is needed: nobody else may sign")
+        raise _invalid(who, "at least one endorser (dn and ca, or name) is needed: nobody else may sign")
     pairs: set[Pair] = set()
     named: set[Named] = set()
     for number, item in enumerate(items):
-        option = f"endorsers[{number}]"
+        option = f"{who}[{number}]"
         if item.get("name") is None:
             pairs.add(read_pair(item, option, _invalid))
         elif item.get("dn") is not None or item.get("ca") is not None:
             raise _invalid(option, "an endorser is given by dn and ca, or by name")
+        elif item.get("endorser_list") and kind == ENDORSER_LIST:
+            raise _invalid(f"{option}.endorser_list", "no endorser list says who signs an endorser list")
         else:
             named.add(_named(item, option))
     return tuple(sorted(pairs)), tuple(sorted(named))

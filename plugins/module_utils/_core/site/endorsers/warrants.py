@@ -1,6 +1,7 @@
 # Copyright: the hepix.vmimages contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who may sign a list now: the subscription's pairs and names, looked up in the registry at the time of the question.
+"""Who may sign a list now: the subscription's pairs and names, looked up in the registry and in the accepted endorser
+lists at the time of the question.
 
 Nothing here asks the network, and nothing is remembered: an endorser that is removed is gone at the next question.
 """
@@ -12,8 +13,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ...errors import SiteError
+from ..judgement.records import list_records
+from ..judgement.verdict import PathStatus, earliest, list_end, list_reasons
 from ..subscription import Named, Subscription
-from . import registry
+from . import members, registry
 from .endorser import Pair
 
 if t.TYPE_CHECKING:
@@ -84,36 +87,83 @@ class Authorisation:
         return None
 
 
-def authorisation(catalogue: Catalogue, subscription: Subscription) -> Authorisation:
-    """Who may sign the list of this subscription now."""
-    warrants = [Warrant(pair) for pair in subscription.endorsers]
-    lost: list[str] = []
-    for named in subscription.named:
-        granted, why = _registered(catalogue, named)
-        warrants += granted
-        lost += [why] if why else []
-    rows = registry.barred(catalogue)
-    bars = tuple(Bar((row["dn"], row["ca"]), _sentence("The pair", row)) for row in rows)
-    return Authorisation(tuple(warrants), bars, registry.held(catalogue) if bars else (), tuple(lost))
+class Authority:
+    """Tells who may sign the lists of a site at one point in time; what is asked again is looked up once.
+
+    `standing` tells how the message of a list is judged now, offline.
+    """
+
+    def __init__(
+        self, catalogue: Catalogue, standing: t.Callable[[str, Subscription], PathStatus], now: datetime
+    ) -> None:
+        self._catalogue = catalogue
+        self._standing = standing
+        self._now = now
+        self._granted: dict[Named, tuple[tuple[Warrant, ...], str]] = {}
+        rows = registry.barred(catalogue)
+        self._bars = tuple(Bar((row["dn"], row["ca"]), _removed("The pair", row)) for row in rows)
+        self._held = registry.held(catalogue) if rows else ()
+
+    def of(self, subscription: Subscription) -> Authorisation:
+        """Who may sign the list of this subscription."""
+        warrants = [Warrant(pair) for pair in subscription.endorsers]
+        lost: list[str] = []
+        for named in subscription.named:
+            granted, why = self._grant(named)
+            warrants += granted
+            lost += [why] if why else []
+        return Authorisation(tuple(warrants), self._bars, self._held, tuple(lost))
+
+    def _grant(self, named: Named) -> tuple[tuple[Warrant, ...], str]:
+        if named not in self._granted:
+            find = self._elected if named.endorser_list else self._registered
+            self._granted[named] = find(named)
+        return self._granted[named]
+
+    def _registered(self, named: Named) -> tuple[tuple[Warrant, ...], str]:
+        row = registry.record(self._catalogue, named.name)
+        if row is None:
+            return (), f"No endorser {named.name} is registered."
+        if not row["active"]:
+            return (), _removed("The endorser", row)
+        return tuple(Warrant(pair) for pair in registry.pairs_of(self._catalogue, named.name)), ""
+
+    def _elected(self, named: Named) -> tuple[tuple[Warrant, ...], str]:
+        """The pairs of somebody whom an endorser list names, while that list is one to be believed."""
+        person, list_id = named.name, named.endorser_list
+        name = f"the endorser list {list_id}"
+        if self._catalogue.row("SELECT 1 FROM lists WHERE list_id = ? AND kind = 'endorserlist'", list_id) is None:
+            return (), f"The site does not subscribe to {name}, which should name {person}."
+        record = list_records(self._catalogue, [list_id])[list_id]
+        facts, subscription = record.facts(), record.subscription
+        if not record.active:
+            return (), f"The site no longer subscribes to {name}, which named {person}."
+        if record.version is None:
+            return (), f"No version of {name}, which should name {person}, was accepted so far."
+        pairs = members.pairs_of(self._catalogue, list_id, person)
+        if pairs is None:
+            return (), members.absence(self._catalogue, list_id, person)
+        status = self._standing(list_id, subscription)
+        reasons = list_reasons(facts, status, self._now)
+        if reasons:
+            return (), f"{person} is named by {name}, which is not believed ({reasons[0].code}): {reasons[0].text}"
+        end = earliest(facts.expires, list_end(facts, status))
+        return tuple(Warrant(pair, end) for pair in pairs), ""
 
 
 def require_known(catalogue: Catalogue, subscription: Subscription) -> None:
-    """Refuse a subscription with a name that nobody ever had: ``unknown_endorser``."""
+    """Refuse a subscription with a name that nobody ever had here: ``unknown_endorser``."""
     for named in subscription.named:
-        if registry.record(catalogue, named.name) is None:
-            raise SiteError("unknown_endorser", f"No endorser {named.name!r} is registered.", name=named.name)
+        if named.endorser_list:
+            known = members.ever(catalogue, named.endorser_list, named.name)
+            where = f"in the endorser list {named.endorser_list}"
+        else:
+            known, where = registry.record(catalogue, named.name) is not None, "registered"
+        if not known:
+            raise SiteError("unknown_endorser", f"No endorser {named.name!r} is {where}.", name=named.name)
 
 
-def _registered(catalogue: Catalogue, named: Named) -> tuple[list[Warrant], str]:
-    row = registry.record(catalogue, named.name)
-    if row is None:
-        return [], f"No endorser {named.name} is registered."
-    if not row["active"]:
-        return [], _sentence("The endorser", row)
-    return [Warrant(pair) for pair in registry.pairs_of(catalogue, named.name)], ""
-
-
-def _sentence(what: str, row: t.Any) -> str:
+def _removed(what: str, row: t.Any) -> str:
     because = f": {row['reason'].rstrip('.')}" if row["reason"] else ""
     of = f"of the endorser {row['name']}" if what == "The pair" else row["name"]
     return f"{what} {of} was removed by {row['author']} at {row['at']}{because}."

@@ -20,7 +20,7 @@ from datetime import datetime
 from ...errors import TrustError, VmimagesError
 from ...times import from_text, to_text
 from ...trust import anchors as anchors_module
-from ..endorsers.warrants import Authorisation, authorisation
+from ..endorsers.warrants import Authorisation, Authority
 from ..subscription import Subscription, TrustOptions
 from .verdict import PathStatus
 
@@ -122,6 +122,7 @@ class Judge:
         self._crls_at = crls_at
         self._anchors = anchors or AnchorStore()
         self._judged: dict[tuple[str, datetime], PathStatus] = {}
+        self._authorities: dict[datetime, Authority] = {}
 
     def status(self, list_id: str, subscription: Subscription, now: datetime) -> PathStatus:
         """How the current message of `list_id` is judged at `now`; a list without one is judged as good."""
@@ -129,6 +130,14 @@ class Judge:
         if key not in self._judged:
             self._judged[key] = self._status(list_id, subscription, now)
         return self._judged[key]
+
+    def allowed(self, subscription: Subscription, now: datetime) -> Authorisation:
+        """Who may sign the list of a subscription at `now`, by the registry and the endorser lists as they are."""
+        if now not in self._authorities:
+            self._authorities[now] = Authority(
+                self._catalogue, lambda list_id, its_own: self.status(list_id, its_own, now), now
+            )
+        return self._authorities[now].of(subscription)
 
     def fingerprints(self) -> dict[str, str]:
         """The state of the trust anchors that were looked at so far, by path."""
@@ -139,7 +148,7 @@ class Judge:
         if row is None:
             return PathStatus(None, "", None)
         try:
-            allowed = authorisation(self._catalogue, subscription)
+            allowed = self.allowed(subscription, now)
             basis = self._basis(row["message_sha256"], subscription, allowed)
             known = self._known(list_id, basis, now)
             if known is None:

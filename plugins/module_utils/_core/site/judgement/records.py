@@ -43,6 +43,7 @@ class ListRecord:
     version: sqlite3.Row | None
     poll: sqlite3.Row | None
     rebaseline: sqlite3.Row | None
+    ended: str = ""
 
     @property
     def title(self) -> str:
@@ -79,6 +80,7 @@ class ListRecord:
             by_name_only=subscription.new_images == "refuse",
             refreshed=self._refreshed(),
             max_unrefreshed=timedelta(seconds=limit) if limit else None,
+            ended=self.ended,
             endorsers=endorsers,
         )
 
@@ -102,7 +104,7 @@ def list_records(catalogue: Catalogue, names: t.Iterable[str]) -> dict[str, List
     def of(statement: str) -> dict[str, sqlite3.Row]:
         return {row["list_id"]: row for row in _rows(catalogue, statement, wanted)}
 
-    lists = of("SELECT list_id, definition, active FROM lists WHERE list_id IN ({marks})")
+    lists = of("SELECT list_id, definition, active, ended FROM lists WHERE list_id IN ({marks})")
     versions = of(_STANDING)
     polls = of("SELECT * FROM polls WHERE list_id IN ({marks})")
     acts = of("SELECT * FROM rebaselines WHERE state = 'pending' AND list_id IN ({marks})")
@@ -114,6 +116,7 @@ def list_records(catalogue: Catalogue, names: t.Iterable[str]) -> dict[str, List
             list_id=name,
             subscription=subscription_from(lists[name]["definition"]),
             active=bool(lists[name]["active"]),
+            ended=lists[name]["ended"],
             version=versions.get(name),
             poll=polls.get(name),
             rebaseline=acts.get(name),

@@ -73,6 +73,7 @@ class ListFacts:
     `approves_new`: its images need no decision; `by_name_only`: no approval but that of a UUID speaks of its images.
     `refreshed`: when its server was last asked with success, which may be `max_unrefreshed` ago.
     `endorsers`: the names by which the signer of its message is known, as far as decisions ask for them.
+    `ended`: why the site does not subscribe to it any more, where that was not a person's word.
     """
 
     identifier: str
@@ -86,6 +87,7 @@ class ListFacts:
     refreshed: datetime | None = None
     max_unrefreshed: timedelta | None = None
     endorsers: frozenset[str] = frozenset()
+    ended: str = ""
 
 
 @dataclass(frozen=True)
@@ -258,7 +260,8 @@ def _rank(code: str) -> int:
 
 def _standing(of: ListFacts) -> t.Iterator[Reason]:
     if not of.subscribed:
-        yield Reason("unsubscribed", f"The site no longer subscribes to list {of.identifier}.")
+        because = f": {of.ended.rstrip('.')}" if of.ended else ""
+        yield Reason("unsubscribed", f"The site no longer subscribes to list {of.identifier}{because}.")
     if of.version is None:
         yield Reason("not_yet_accepted", f"No version of list {of.identifier} was accepted so far.")
 

@@ -9,15 +9,16 @@ import typing as t
 from dataclasses import dataclass
 from datetime import datetime
 
+from ...endorserlist.kinds import KINDS
 from ...errors import SiteError, TrustError, VmimagesError
-from ...imagelist.check import check_list, content_digest
+from ...imagelist.check import content_digest
 from ...transfer.fetch import Validators, fetch_message
 from ...trust.smime import MAX_MESSAGE
 from ..judgement.path_status import AnchorStore, verify
 from ..subscription import Subscription
 
 if t.TYPE_CHECKING:
-    from ...imagelist.model import ImageList
+    from ...imagelist.model import SignedList
     from ...transfer.session import Session
     from ...trust.verify import Verified
     from ..endorsers.warrants import Authorisation
@@ -40,7 +41,7 @@ class Accepted:
     rebaseline: str | None = None
 
     def as_state(self) -> dict[str, str]:
-        """As `check_list` wants it."""
+        """As the check of a list wants it."""
         return {"version": self.version, "sha512_of_signed_content": self.content_sha512}
 
 
@@ -61,7 +62,7 @@ class Offer:
     octets: bytes = b""
     validators: Validators | None = None
     verified: Verified | None = None
-    content: ImageList | None = None
+    content: SignedList | None = None
     error: VmimagesError | None = None
     against: Accepted | None = None
     allowed: Authorisation | None = None
@@ -110,7 +111,7 @@ def judge_octets(
 ) -> Offer:
     """Verify a message and check its list: the sixteen steps, in order; TrustError where one fails."""
     verified = verify(octets, subscription.trust, anchors.get(subscription.trust.anchors), now)
-    content = check_list(
+    content = KINDS[subscription.kind].check(
         verified.content,
         verified.certificate,
         now,
@@ -135,7 +136,7 @@ def judge_octets(
     )
 
 
-def require_message(offer: Offer) -> tuple[Verified, ImageList]:
+def require_message(offer: Offer) -> tuple[Verified, SignedList]:
     """The verified message of an offer; raises what it was refused or failed for."""
     if offer.error is not None:
         raise offer.error

@@ -9,17 +9,18 @@ import typing as t
 from dataclasses import replace
 from datetime import timedelta
 
+from ...endorserlist.kinds import IMAGE_LIST
 from ...errors import SiteError, VmimagesError
 from ...outcome import Outcome
-from ..endorsers.warrants import authorisation, require_known
+from ..endorsers.warrants import require_known
 from ..judgement import snapshot
 from ..judgement.assess import active_lists, require_list, subscription_of
-from ..judgement.path_status import AnchorStore
+from ..judgement.path_status import AnchorStore, Judge
 from ..subscription import Subscription
-from .offer import Accepted, Offer, fetch_offer, judge_octets, require_message
+from .accept import accepted, commit, report_on, settle
+from .offer import Accepted, Offer, fetch_offer, require_message
 from .polls import last_refreshed, note_poll
 from .rebaseline import Act, action, describe, event, is_due, warnings
-from .refresh import acceptance, accepted, report_on, settle
 from .report import ListReport
 
 if t.TYPE_CHECKING:
@@ -73,14 +74,23 @@ def subscribe(
 
 
 def unsubscribe(
-    catalogue: Catalogue, *, identifier: str | None = None, uri: str | None = None, check: bool = False
+    catalogue: Catalogue,
+    *,
+    identifier: str | None = None,
+    uri: str | None = None,
+    kind: str = IMAGE_LIST,
+    check: bool = False,
 ) -> Outcome:
-    """End a subscription; the messages and the accepted version are kept, so that a later one cannot be rolled back."""
+    """End a subscription; the messages and the accepted version are kept, so that a later one cannot be rolled back.
+
+    Raises ``subscription_clash`` for a list of another kind.
+    """
     try:
         name = require_list(catalogue, identifier or uri or "")
     except SiteError:
         return Outcome(changed=False, data=_NOTHING)
     present = subscription_of(catalogue, name)
+    _require_kind(catalogue, name, kind)
     if not check:
         with catalogue.writing() as writer:
             writer.commit(("unsubscribed", {"identifier": name}))
@@ -96,6 +106,8 @@ def unsubscribe(
 def _present(catalogue: Catalogue, wanted: Subscription, *, move: bool) -> Subscription | None:
     """The subscription that `wanted` speaks of, if there is one; ``subscription_clash`` where it would be a second."""
     found = None
+    if wanted.identifier is not None:
+        _require_kind(catalogue, wanted.identifier, wanted.kind)
     for name in active_lists(catalogue):
         other = subscription_of(catalogue, name)
         if other.identifier == wanted.identifier:
@@ -107,6 +119,13 @@ def _present(catalogue: Catalogue, wanted: Subscription, *, move: bool) -> Subsc
                 raise _clash(f"{wanted.uri} is subscribed already, as list {name} and not {wanted.identifier}.")
             found = other
     return found
+
+
+def _require_kind(catalogue: Catalogue, name: str, kind: str) -> None:
+    """What a list is about never changes: its archived messages are read by it."""
+    row = catalogue.row("SELECT kind FROM lists WHERE list_id = ?", name)
+    if row is not None and row["kind"] != kind:
+        raise _clash(f"List {name} is of the kind {row['kind']}: it is subscribed to with {row['kind']}_subscribe.")
 
 
 def _refresh_known(
@@ -150,7 +169,7 @@ def _ask(catalogue: Catalogue, wanted: Subscription, act: Act | None, *, check: 
 
 def _fetch(catalogue: Catalogue, wanted: Subscription, anchors: AnchorStore, last: Accepted | None) -> Offer:
     """Ask for the whole message, whatever the server said before."""
-    allowed = authorisation(catalogue, wanted)
+    allowed = Judge(catalogue, anchors=anchors).allowed(wanted, catalogue.now())
     return fetch_offer(wanted, anchors, allowed=allowed, last=last, validators=None, now=catalogue.now())
 
 
@@ -195,14 +214,10 @@ def _commit(
     name = t.cast("str", pinned.identifier)
     with catalogue.writing() as writer:
         present = _present(catalogue, pinned, move=move)
-        last = accepted(catalogue, name, pinned, anchors, rebaseline=act.digest if act else None)
-        allowed = authorisation(catalogue, pinned)
-        if last != offer.against or allowed != offer.allowed:
-            offer = judge_octets(offer.octets, pinned, anchors, allowed=allowed, last=last, now=catalogue.now())
-        report = report_on(catalogue, name, pinned, offer)
         events = _events(catalogue, pinned, present, act)
         # One piece: no subscription without its message.
-        writer.commit(*events, *([acceptance(writer, name, offer)] if report.changes else []))
+        digest = act.digest if act else None
+        report = commit(writer, pinned, offer, anchors, first=events, rebaseline=digest)
     note_poll(catalogue, name, pinned.uri, offer, None)
     snapshot.write(catalogue)
     return report

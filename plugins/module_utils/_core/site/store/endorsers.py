@@ -1,6 +1,7 @@
 # Copyright: the hepix.vmimages contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From the journal to the index, as far as endorsers go: who is registered, and which (DN, CA) pairs were taken away.
+"""From the journal to the index, as far as endorsers go: who is registered, which (DN, CA) pairs were taken away, and
+whom the endorser lists name.
 
 A pair belongs to one endorser. One that an endorser held and holds no more stays in the table as *barred*: it
 authorises nobody, whoever names it, until an endorser is declared with it again.
@@ -12,6 +13,7 @@ import json
 import sqlite3
 import typing as t
 
+from ...endorserlist.model import EndorserList
 from .journal import Entry
 
 
@@ -30,6 +32,27 @@ def removed(connection: sqlite3.Connection, entry: Entry, load: t.Any) -> None:
     _bar(connection, entry)
     for pair in entry.data["pairs"]:
         _set(connection, entry, pair, held=False)
+
+
+def named(connection: sqlite3.Connection, entry: Entry, content: EndorserList) -> None:
+    """``accepted`` of an endorser list: whom it names from now on."""
+    list_id = entry.data["identifier"]
+    before = {
+        row["person"]: row
+        for row in connection.execute("SELECT * FROM members WHERE list_id = ? AND until IS NULL", (list_id,))
+    }
+    for member in content.members:
+        definition = json.dumps(member.as_dict(), sort_keys=True)
+        standing = before.get(member.identifier)
+        if standing is not None and standing["definition"] == definition:
+            del before[member.identifier]
+            continue
+        connection.execute(
+            "INSERT INTO members (list_id, person, definition, since) VALUES (?, ?, ?, ?)",
+            (list_id, member.identifier, definition, entry.sequence),
+        )
+    for gone in before.values():
+        connection.execute("UPDATE members SET until = ? WHERE row = ?", (entry.sequence, gone["row"]))
 
 
 def _record(connection: sqlite3.Connection, entry: Entry, *, active: bool) -> None:

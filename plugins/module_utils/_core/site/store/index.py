@@ -33,7 +33,7 @@ _TABLES: t.Final = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE lists (
     list_id TEXT PRIMARY KEY, uri TEXT NOT NULL, definition TEXT NOT NULL, subscribed_at TEXT NOT NULL,
-    active INTEGER NOT NULL, kind TEXT NOT NULL
+    active INTEGER NOT NULL, kind TEXT NOT NULL, ended TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE versions (
     sequence INTEGER PRIMARY KEY, list_id TEXT NOT NULL, version TEXT NOT NULL, created TEXT NOT NULL,

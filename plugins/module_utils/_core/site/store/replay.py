@@ -8,8 +8,9 @@ import json
 import sqlite3
 import typing as t
 
-from ...imagelist.model import Image
-from ...imagelist.reader import read_list
+from ...endorserlist.kinds import IMAGE_LIST, KINDS
+from ...endorserlist.model import EndorserList
+from ...imagelist.model import Image, ImageList
 from ...times import to_text
 from ...trust.certificate import fields
 from ...trust.names import forms
@@ -34,9 +35,9 @@ def _subscribed(connection: sqlite3.Connection, entry: Entry, load: Loader) -> N
     data = entry.data
     list_id = data["identifier"]
     connection.execute(
-        "INSERT INTO lists VALUES (?, ?, ?, ?, 1, ?) ON CONFLICT (list_id) DO UPDATE SET uri = excluded.uri, "
-        "definition = excluded.definition, active = 1, kind = excluded.kind",
-        (list_id, data["uri"], json.dumps(data, sort_keys=True), entry.at, data.get("kind", "imagelist")),
+        "INSERT INTO lists VALUES (?, ?, ?, ?, 1, ?, '') ON CONFLICT (list_id) DO UPDATE SET uri = excluded.uri, "
+        "definition = excluded.definition, active = 1, kind = excluded.kind, ended = ''",
+        (list_id, data["uri"], json.dumps(data, sort_keys=True), entry.at, data.get("kind", IMAGE_LIST)),
     )
     rows = connection.execute("SELECT row, image_id, metadata FROM images WHERE list_id = ?", (list_id,)).fetchall()
     for row in rows:
@@ -48,7 +49,8 @@ def _subscribed(connection: sqlite3.Connection, entry: Entry, load: Loader) -> N
 
 def _unsubscribed(connection: sqlite3.Connection, entry: Entry, load: Loader) -> None:
     list_id = entry.data["identifier"]
-    connection.execute("UPDATE lists SET active = 0 WHERE list_id = ?", (list_id,))
+    ended = entry.data.get("reason", "")
+    connection.execute("UPDATE lists SET active = 0, ended = ? WHERE list_id = ?", (ended, list_id))
     connection.execute("DELETE FROM owners WHERE list_id = ?", (list_id,))
     _end_rebaselines(connection, list_id)
     others = connection.execute(
@@ -69,7 +71,8 @@ def _accepted(connection: sqlite3.Connection, entry: Entry, load: Loader) -> Non
     data = entry.data
     list_id = data["identifier"]
     message = read_message(load(data["message"], data["message_sha256"]))
-    content = read_list(message.content)
+    listed = connection.execute("SELECT definition, kind FROM lists WHERE list_id = ?", (list_id,)).fetchone()
+    content = KINDS[listed["kind"]].read(message.content)
     settle_rebaselines(connection, list_id, data["content_sha512"])
     connection.execute(
         "INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -92,9 +95,14 @@ def _accepted(connection: sqlite3.Connection, entry: Entry, load: Loader) -> Non
         (entry.sequence, _spellings(message.signed_data.certificate), str(content.raw.get("ad:vo", ""))),
     )
     connection.execute("DELETE FROM refusals WHERE list_id = ?", (list_id,))
-    tag_key = json.loads(
-        connection.execute("SELECT definition FROM lists WHERE list_id = ?", (list_id,)).fetchone()["definition"]
-    )["tag_key"]
+    if isinstance(content, EndorserList):
+        endorsers.named(connection, entry, content)
+    elif isinstance(content, ImageList):
+        _endorsed(connection, entry, content, json.loads(listed["definition"])["tag_key"])
+
+
+def _endorsed(connection: sqlite3.Connection, entry: Entry, content: ImageList, tag_key: str) -> None:
+    list_id = entry.data["identifier"]
     before = {
         row["image_id"]: row
         for row in connection.execute("SELECT * FROM images WHERE list_id = ? AND until IS NULL", (list_id,))
