@@ -39,7 +39,8 @@ options:
     description:
       - Whether the list is verified.
       - V(false) reads the list and proves nothing. The result says so in RV(verified). Only the digest that the message
-        states is compared, if it is stated at all, and options that restrict the signer are refused.
+        states is compared, if it is stated at all, and options that restrict the signer are refused. A list that is not
+        signed, plain JSON, can be read so too.
     type: bool
     default: true
   as_of:
@@ -51,6 +52,11 @@ options:
   identifier:
     description:
       - The UUID that the list must have. When left out, any list will do.
+    type: str
+  new_identifier:
+    description:
+      - A UUID under which RV(publication) describes the list, for a copy of somebody's list. Every image gets a new
+        UUID as well, always the same for the same UUIDs.
     type: str
   endorsers:
     description:
@@ -107,6 +113,30 @@ EXAMPLES = r"""
     src: /srv/archive/worker-nodes-17.list
     anchors: /srv/archive/certificates-2026-01
     as_of: '2026-01-01T12:00:00Z'
+
+- name: Read the list that vmcaster published, to go on with it
+  hepix.vmimages.imagelist_info:
+    uri: https://images.example.org/worker-nodes.list
+    identifier: 5d4ce0b3-4fb5-4bd0-9b0f-6c1ea2a57ee3
+  register: published
+
+- name: Keep it as variables
+  ansible.builtin.copy:
+    content: "{{ {'worker_nodes': published.publication} | to_nice_yaml }}"
+    dest: group_vars/all/worker_nodes.yml
+    mode: "0644"
+
+- name: Publish it from now on with this collection
+  hepix.vmimages.imagelist_publish:
+    identifier: "{{ worker_nodes.identifier }}"
+    title: "{{ worker_nodes.title }}"
+    description: "{{ worker_nodes.description }}"
+    source: "{{ worker_nodes.source }}"
+    uri: "{{ worker_nodes.uri }}"
+    endorser: "{{ worker_nodes.endorser }}"
+    metadata: "{{ worker_nodes.metadata }}"
+    images: "{{ worker_nodes.images }}"
+    history_dir: /home/endorser/.local/share/hepix-vmimages
 """
 
 RETURN = r"""
@@ -181,6 +211,16 @@ list:
     raw:
       description: The list as it was written, without its images; also the keys that this collection does not know.
       type: dict
+publication:
+  description:
+    - The list as options of M(hepix.vmimages.imagelist_publish). Written as YAML it is where an endorser begins who
+      takes over a list. What is not in a list is not in it - the certificate, the places to upload to, the history.
+  type: dict
+  returned: success
+  sample:
+    identifier: 5d4ce0b3-4fb5-4bd0-9b0f-6c1ea2a57ee3
+    title: Worker nodes
+    uri: https://images.example.org/worker-nodes.list
 images:
   description: The images that the list endorses.
   type: list
@@ -406,6 +446,7 @@ from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.arguments 
 )
 from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.dependencies import CRYPTOGRAPHY, REQUESTS
 from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.running import fail, run
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.endorser.declared.description import describe
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import VmimagesError
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.inspection import (
     InspectionSpec,
@@ -421,6 +462,7 @@ ARGUMENTS = {
     "verify": {"type": "bool", "default": True},
     "as_of": {"type": "str"},
     "identifier": {"type": "str"},
+    "new_identifier": {"type": "str"},
     "endorsers": ENDORSERS,
     **ACCESS,
     **TRUST,
@@ -433,7 +475,10 @@ def read(module: AnsibleModule) -> t.Mapping[str, t.Any]:
     try:
         when = timestamp(module.params, "as_of")
         spec = InspectionSpec.from_options(module.params)
-        return inspect_list(spec, now=when or utc_now(), explanation=explanation, audit=when is not None)
+        found = inspect_list(spec, now=when or utc_now(), explanation=explanation, audit=when is not None)
+        images = [image["raw"] for image in found["images"]]
+        described = describe(found["list"]["raw"], images, identifier=module.params["new_identifier"])
+        return {**found, "publication": described}
     except VmimagesError as error:
         fail(module, error, **refusal(explanation))
 

@@ -159,3 +159,37 @@ def test_a_time_is_written_in_utc(bench: t.Any) -> None:
     bench.publish()
     assert bench.run("imagelist_info", reading(bench, as_of="yesterday"))["code"] == "option_invalid"
     assert bench.run("imagelist_info", reading(bench, as_of="2026-01-01", verify=False))["code"] == "option_invalid"
+
+
+def test_a_list_is_described_as_what_publishes_it_again(bench: t.Any) -> None:
+    """The round trip: read, published anew from the description alone, read again; nothing but the version differs."""
+    extra = {"ad:mpuri": "https://example.org/worker", "sl:checksum:sha256": "0" * 64}
+    bench.publish(bench.image(format="raw", osversion="9", expires="2030-01-01T00:00:00Z", metadata=extra))
+    first = bench.done("imagelist_info", reading(bench))
+    described = first["publication"]
+    assert described["identifier"] == LIST
+    bench.message.unlink()
+    own = {"history_dir": f"{bench.history_dir} of another"}
+    bench.done("imagelist_publish", {**bench.publishing(), **described, **own})
+    again = bench.done("imagelist_info", reading(bench))
+    assert again["publication"] == described
+    assert [image["raw"] for image in again["images"]] == [image["raw"] for image in first["images"]]
+
+
+def test_a_copy_gets_uuids_of_its_own(bench: t.Any) -> None:
+    bench.publish()
+    new = "9d4ce0b3-4fb5-4bd0-9b0f-6c1ea2a57ee3"
+    described = bench.done("imagelist_info", reading(bench, new_identifier=new.upper()))["publication"]
+    assert described["identifier"] == new
+    assert described["images"][0]["identifier"] not in (IMAGE, new)
+    assert bench.done("imagelist_info", reading(bench, new_identifier=new))["publication"] == described
+    assert bench.run("imagelist_info", reading(bench, new_identifier="new"))["code"] == "option_invalid"
+
+
+def test_a_list_that_is_not_signed_is_read_when_nothing_is_to_be_proved(bench: t.Any) -> None:
+    bench.publish()
+    octets = bench.message.read_bytes()
+    plain = octets[octets.index(b"{") : octets.rindex(b"}") + 1]
+    bench.message.write_bytes(plain)
+    assert bench.done("imagelist_info", reading(bench, verify=False))["list"]["identifier"] == LIST
+    assert bench.run("imagelist_info", reading(bench))["code"] == "mime_malformed"
