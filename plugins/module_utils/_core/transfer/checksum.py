@@ -123,6 +123,8 @@ def _digest(
                 dropped = done
             if progress is not None:
                 progress(done, status.st_size)
+        if uncached:
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
     if done != status.st_size:
         raise TransferError("not_readable", f"{shown} changed while it was read", path=shown)
     hashes.compare(shown, path=shown)

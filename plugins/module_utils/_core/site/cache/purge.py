@@ -73,11 +73,16 @@ def spare(catalogue: Catalogue, keep: timedelta, in_use: InUse) -> list[tuple[di
     return sorted(found, key=lambda item: (bool(_ASIDE.match(item[0]["name"])), at.get(item[0]["name"], "")))
 
 
+def kept(path: Path, why: str) -> str:
+    """The warning about a file that stays because it is in use."""
+    return f"{path} is {why}; it was not deleted."
+
+
 def _purge(writer: Writer, action: dict[str, t.Any], run: Run, in_use: InUse) -> None:
     path = writer.catalogue.state.expired / action["name"]
     why = in_use.why(path)
     if why:
-        run.warnings.append(f"{path} is {why}; it was not deleted.")
+        run.warnings.append(kept(path, why))
         return
     try:
         with storage_errors(path):

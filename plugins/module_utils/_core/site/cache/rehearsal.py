@@ -57,9 +57,12 @@ class Rehearsal:
         due = {name: action for name, action in due.items() if name not in self._gone}
         if grace <= timedelta(0):
             due.update(self._expired)
+        state = self._catalogue.state
         for name, action in sorted(due.items()):
-            why = self._in_use.why(self._catalogue.state.expired / name)
-            if not why and action not in self.run.purged:
+            why = self._in_use.why((state.current if name in self._expired else state.expired) / name)
+            if why:
+                self.run.warnings.append(purge.kept(state.expired / name, why))
+            elif action not in self.run.purged:
                 self._purge(action)
 
     def present(self) -> set[str]:

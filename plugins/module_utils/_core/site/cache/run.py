@@ -77,7 +77,7 @@ class Run:
     def outcome(self) -> Outcome:
         """The result of the run."""
         before = (*self.moved, *self.damaged, *self.restored, *self.downloaded)
-        changes = (*before, *self.derived, *self.underived, *self.purged)
+        changes = (*before, *self.underived, *self.derived, *self.purged)
         return Outcome(
             changed=bool(changes),
             before=self.before,

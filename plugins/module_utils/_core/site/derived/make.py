@@ -56,6 +56,7 @@ class Derivations:
             # Others may have made these very files while this run waited for them.
             tasks = self._tasks(plan.present(self.catalogue), only_damaged)
             work.make(self.catalogue, tasks, self.run, self.room, most=self.upkeep.max_unpacked, watch=self.watch)
+        self.run.derived.sort(key=lambda entry: str(entry["name"]))
 
     def rehearse(self, present: t.Collection[str], reread: Names, *, only_damaged: bool) -> None:
         """What `make` would do with these files in `current`; what is read is read, making is taken to succeed."""
@@ -73,6 +74,7 @@ class Derivations:
                 entry = task.entry(wanted)
                 self.run.derived.append(entry)
                 self.run.place(entry["name"], "absent", "derived")
+        self.run.derived.sort(key=lambda entry: str(entry["name"]))
 
     def purge(self) -> None:
         """Remove those that nobody asks for any more."""
@@ -130,7 +132,9 @@ class Derivations:
 
     def _would_remove(self, row: sqlite3.Row, code: str) -> None:
         path = self.catalogue.state.derived / row["name"]
-        if code != "damaged" and self.in_use.why(path):
+        why = self.in_use.why(path) if code != "damaged" else ""
+        if why:
+            self.run.warnings.append(work.kept(path, why))
             return
         self.run.underived.append(work.removal(row, code))
         self.run.place(row["name"], "derived", "absent")

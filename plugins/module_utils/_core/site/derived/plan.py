@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...disks.formats import WANTED, Format, parse_format
 from ...errors import DiskError, VmimagesError
@@ -57,10 +57,14 @@ def tasks(
     `damaged` are derived files that count as missing; where `only` is given, nothing but these is made.
     """
     found = []
+    planned: set[str] = set()
     for name, row, kinds in _wants(catalogue, present, scope, formats):
         task = _task(catalogue, name, row, kinds, most, damaged, only)
-        if task.formats or task.error:
-            found.append(task)
+        # Images may be the same octets: these are made once.
+        missing = tuple(kind for kind in task.formats if task.entry(kind)["name"] not in planned)
+        planned |= {task.entry(kind)["name"] for kind in missing}
+        if missing or task.error:
+            found.append(replace(task, formats=missing))
     return found
 
 

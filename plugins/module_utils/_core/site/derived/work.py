@@ -176,13 +176,18 @@ def _remove(writer: Writer, row: sqlite3.Row, run: Run, in_use: t.Optional[InUse
     path = writer.catalogue.state.derived / row["name"]
     why = in_use.why(path) if in_use is not None else ""
     if why:
-        run.warnings.append(f"{path} is {why}; it was not removed.")
+        run.warnings.append(kept(path, why))
         return
     with storage_errors(path):
         path.unlink(missing_ok=True)
     writer.commit(("underived", {"name": row["name"], "code": code}))
     run.underived.append(removal(row, code))
     run.place(row["name"], "derived", "absent")
+
+
+def kept(path: Path, why: str) -> str:
+    """The warning about a file that stays because it is in use."""
+    return f"{path} is {why}; it was not removed."
 
 
 def removal(row: sqlite3.Row, code: str) -> dict[str, t.Any]:

@@ -43,7 +43,7 @@ def done(outcome: t.Any) -> list[str]:
 
 def told(outcome: t.Any) -> tuple[t.Any, ...]:
     """What check mode and the run must have in common."""
-    actions = [(action["action"], action["name"], action["image"]) for action in outcome.actions]
+    actions = [(action["action"], action["name"], action.get("image")) for action in outcome.actions]
     return outcome.changed, outcome.before, outcome.after, actions, outcome.warnings
 
 
