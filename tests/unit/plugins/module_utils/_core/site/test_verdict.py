@@ -286,3 +286,30 @@ def test_an_allowance_holds_until_it_is_good_until(
         for when in (NOW + timedelta(hours=hours), found.good_until - timedelta(seconds=1)):
             if when < found.good_until:
                 assert _judge(image=image, of=of, decisions=tuple(decisions), now=when).allowed
+
+
+#: The table of the guide, for an image of an approved list: what else there is, and whether the image may run.
+GUIDE: dict[str, tuple[bool, tuple[tuple[str, str], ...], dict[str, t.Any]]] = {
+    "the image is blacklisted": (False, (("image", "blacklist"),), {}),
+    "a rule blacklists, the image is approved": (False, (("rule", "blacklist"), ("image", "approve")), {}),
+    "the endorser is blacklisted, the image may run anyway": (
+        False,
+        (("endorser", "blacklist"), ("image", "run_anyway")),
+        {},
+    ),
+    "the image is cleared": (True, (), {}),
+    "the list has expired": (False, (), {"of": replace(SIGNED, expires=NOW)}),
+    "and a rule lets the image run anyway": (True, (("rule", "run_anyway"),), {"of": replace(SIGNED, expires=NOW)}),
+    "withdrawn, and may run anyway": (
+        False,
+        (("image", "run_anyway"),),
+        {"image": replace(GOOD_IMAGE, endorsed=False)},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", GUIDE)
+def test_the_examples_of_the_guide(case: str) -> None:
+    allowed, others, facts = GUIDE[case]
+    decisions = (_about("list", "approve"), *(_about(kind, decision) for kind, decision in others))
+    assert _judge(**{"of": SIGNED, **facts}, decisions=decisions).allowed is allowed
