@@ -13,6 +13,7 @@
 ``vmimages events``               tell handlers and endorsers what they have not been told yet
 ``vmimages audit``                read the whole journal and all archived messages, and tell what is damaged
 ``vmimages rebuild``              make the index anew from the journal and the archived messages
+``vmimages export``, ``import``   what people have said about the site, as YAML
 
 Exit codes: 0 done, or allowed; 1 refused, or not allowed, and always for an audit; 2 wrong usage; 3 some lists, images
 or handlers failed, the others are done; 4 an internal error. With ``--json`` the answer, or ``{"error": ...}``, is one
@@ -81,6 +82,10 @@ def _command(name: str) -> t.Callable[[argparse.Namespace], int]:
         from .command import cache
 
         return cache.sync if name == "sync" else cache.scrub
+    if name in ("export", "import"):
+        from .command import exchange
+
+        return exchange.export if name == "export" else exchange.restore
     from .command import site
 
     return {

@@ -119,6 +119,7 @@ REMEDIES: t.Final[t.Mapping[str, str]] = {
     "history_unreadable": "Restore the endorser's history directory from a backup; nothing was published.",
     "option_invalid": "Correct the named option.",
     # the site
+    "import_invalid": "Correct the named place of the document; nothing was imported.",
     "state_missing": "Subscribe to a list first, or name the state directory that holds the subscriptions.",
     "state_newer": "Upgrade hepix.vmimages on this host: a newer version has written this state directory.",
     "state_owner": "Run as the owner of the state directory, or as root.",

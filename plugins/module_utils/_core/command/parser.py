@@ -50,6 +50,8 @@ def parse(arguments: t.Sequence[str] | None) -> argparse.Namespace:
     _state_command(commands, "events", "tell handlers and endorsers what they have not been told yet")
     _state_command(commands, "audit", "read the whole journal and all archived messages, and tell what is damaged")
     _rebuild(commands)
+    _state_command(commands, "export", "write endorsers, subscriptions, decisions and rules as YAML")
+    _import(commands)
     return parser.parse_args(arguments)
 
 
@@ -86,6 +88,12 @@ def _rebaseline(commands: t.Any) -> None:
         help="of the signed content, as the endorser confirms it (`vmimages verify` shows it)",
     )
     parser.add_argument("--reason", metavar="TEXT", required=True, help="why, for those who read the journal")
+    _add_check(parser)
+
+
+def _import(commands: t.Any) -> None:
+    parser = _state_command(commands, "import", "say again what an export says; the next refresh fetches the lists")
+    parser.add_argument("file", metavar="FILE", help="what `vmimages export` wrote (-: standard input)")
     _add_check(parser)
 
 

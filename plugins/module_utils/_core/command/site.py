@@ -132,11 +132,14 @@ def rebuild(options: argparse.Namespace) -> int:
 
 
 def open_catalogue(
-    options: argparse.Namespace, *, accept_journal: bool = False
+    options: argparse.Namespace, *, accept_journal: bool = False, create: bool = False, dry: bool = False
 ) -> contextlib.AbstractContextManager[Catalogue]:
+    """The catalogue that the options name; its warnings go to standard error."""
     return Catalogue.open(
         options.state_dir,
         index_path=options.index,
+        create=create,
+        dry=dry,
         warn=lambda text: emit_warnings([text]),
         accept_journal=accept_journal,
     )

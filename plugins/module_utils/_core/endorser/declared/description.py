@@ -7,11 +7,12 @@ from __future__ import annotations
 import typing as t
 import uuid
 
+from ...endorserlist.kinds import IMAGE_LIST
 from ...errors import SiteError
 from ...imagelist.fields import read_uuid
 from ...imagelist.model import CHECKSUM, ENDORSER, IMAGES, X509
 from .images import EXPIRES, FORMAT, IMAGE_TEXTS
-from .spec import IMAGE_LIST, LIST_TEXTS
+from .spec import LIST_TEXTS
 
 _Raw = t.Mapping[str, t.Any]
 
