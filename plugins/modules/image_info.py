@@ -37,8 +37,8 @@ options:
     default: []
   paths:
     description:
-      - Files, to tell about the images that they are - files of the cache, under any name, symbolic or hard link. The
-        verdict is then that on this file, and its path the real one of this file.
+      - Files, to tell about the images that they are - files of the cache, under any name, symbolic or hard link, and
+        what was made of them. The verdict is then that on this file, and its path the real one of this file.
       - Another file is a failure (V(file_unknown)) unless O(hash). After a further hard link was made, the cached file
         counts as changed until it is read again (O(hepix.vmimages.image_cache#module:verify), or O(hash) here).
     type: list
@@ -65,7 +65,7 @@ options:
     type: str
   history:
     description:
-      - Whether to tell the history of each image as well. The whole journal is read for it.
+      - Whether to tell the history of each image as well, up to now. The whole journal is read for it.
     type: bool
     default: false
   lists:

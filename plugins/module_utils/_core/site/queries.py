@@ -71,11 +71,12 @@ def judge(
 
 
 def _describe_octets(catalogue: Catalogue, assessor: Assessor, meant: Meant) -> dict[str, t.Any]:
-    row = meant.rows[0]
-    return {
-        **describe(assessor.assess(row, file=meant.file), Files(catalogue)),
-        "holders": holders(catalogue, row["sha512"]),
-    }
+    row, formats = meant.rows[0], Files(catalogue)
+    answer = describe(assessor.assess(row, file=meant.file), formats)
+    if meant.file is not None:
+        # The file that was asked about is what it is, and no format of the image in the cache.
+        answer["formats"] = formats.of(assessor.assess(row))
+    return {**answer, "holders": holders(catalogue, row["sha512"])}
 
 
 def holders(catalogue: Catalogue, sha512: str) -> list[dict[str, t.Any]]:

@@ -182,6 +182,7 @@ def _audited(answer: dict[str, t.Any]) -> dict[str, t.Any]:
         **answer,
         "verdict": {**verdict, "allowed": False, "would_have_been_allowed": verdict["allowed"], "path": None},
         "cache": {"path": cache["path"], "unchanged": None} if cache else None,
+        "formats": {},
     }
 
 

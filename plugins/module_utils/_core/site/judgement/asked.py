@@ -66,6 +66,15 @@ class Candidate:
             return False
         return (found.st_dev, found.st_ino) == (self.device, self.record["inode"])
 
+    def lies_at(self, place: Path, name: str) -> bool:
+        """Whether this is the file `name` of a directory, or in its place."""
+        path = Path(os.path.realpath(place)) / name
+        return path == self.path or self.is_at(path)
+
+    def is_recorded(self, row: sqlite3.Row) -> bool:
+        """Whether the stat record is that of an index row."""
+        return all(self.record[key] == row[key] for key in self.record)
+
     def sha512(self) -> str | None:
         """Of its octets, read now; None where they are not to be read. TransferError ``not_readable``."""
         if self.descriptor is None:
@@ -118,39 +127,70 @@ def find(catalogue: Catalogue, name: str, kind: str, file: Candidate | None = No
 
 
 def _find_file(catalogue: Catalogue, file: Candidate) -> Meant:
-    record = _record_of(catalogue, file)
-    if record is not None:
-        rows = [row for row in resolve_image(catalogue, record["image_id"]) if row["sha512"] == record["sha512"]]
-        # A further hard link changes the file's ctime: whoever reads the octets need not believe the record.
-        unchanged = all(file.record[key] == record[key] for key in file.record) or file.sha512() == record["sha512"]
-        facts = FileFacts(str(file.path), unchanged, dict(file.record))
-        return Meant(rows, facts if record["state"] == "current" else None)
+    for look in (_cached, _derived, _installed):
+        meant = look(catalogue, file)
+        if meant is not None:
+            return meant
     digest = file.sha512()
     if digest is None:
         raise unknown_file(file)
-    return Meant(_holding(catalogue, file, digest), FileFacts(str(file.path), True, dict(file.record)))
+    return Meant(_holding(catalogue, file, digest), _facts(file, None))
 
 
-def _record_of(catalogue: Catalogue, file: Candidate) -> sqlite3.Row | None:
-    """The row of `files` whose file this is, or in whose place it lies; of those that count for something."""
-    places = {
-        state: Path(os.path.realpath(place))
-        for state, place in (("current", catalogue.state.current), ("expired", catalogue.state.expired))
-    }
+def _cached(catalogue: Catalogue, file: Candidate) -> Meant | None:
+    """The image whose file this is, or in whose place it lies."""
     rows = catalogue.rows(
         "SELECT * FROM files WHERE state IN ('current', 'expired') AND (inode = ? OR name = ?) ORDER BY state",
         file.record["inode"],
         file.path.name,
     )
-    found = ((row, places[row["state"]] / row["name"]) for row in rows)
-    return next((row for row, path in found if path == file.path or file.is_at(path)), None)
+    places = {"current": catalogue.state.current, "expired": catalogue.state.expired}
+    record = next((row for row in rows if file.lies_at(places[row["state"]], row["name"])), None)
+    if record is None:
+        return None
+    rows = [row for row in resolve_image(catalogue, record["image_id"]) if row["sha512"] == record["sha512"]]
+    return Meant(rows, _facts(file, record) if record["state"] == "current" else None)
+
+
+def _derived(catalogue: Catalogue, file: Candidate) -> Meant | None:
+    """The image of which this file was made."""
+    rows = catalogue.rows("SELECT * FROM derived WHERE inode = ? OR name = ?", file.record["inode"], file.path.name)
+    record = next((row for row in rows if file.lies_at(catalogue.state.derived, row["name"])), None)
+    return None if record is None else Meant(resolve_sha512(catalogue, record["source_sha512"]), _facts(file, record))
+
+
+def _installed(catalogue: Catalogue, file: Candidate) -> Meant | None:
+    """The image that was installed at this place outside of the cache, on this host or on one with the same paths."""
+    named = str(Path(file.asked).absolute())
+    rows = catalogue.rows("SELECT * FROM installed WHERE path IN (?, ?)", str(file.path), named)
+    if not rows:
+        return None
+    record = next((row for row in rows if file.is_recorded(row)), rows[0])
+    digests = {record["sha512"], *_sources(catalogue, record["sha512"])}
+    meant = [row for row in resolve_image(catalogue, record["image_id"]) if row["sha512"] in digests]
+    return Meant(meant, _facts(file, record)) if meant else None
+
+
+def _facts(file: Candidate, record: sqlite3.Row | None) -> FileFacts:
+    """The file, judged by its record, or by its octets where there is none or it no longer fits.
+
+    A further hard link changes the ctime of a file: whoever reads the octets need not believe the record.
+    """
+    unchanged = record is None or file.is_recorded(record) or file.sha512() == record["sha512"]
+    return FileFacts(str(file.path), unchanged, dict(file.record))
+
+
+def _sources(catalogue: Catalogue, digest: str) -> list[str]:
+    """Of which octets a file with this digest was made."""
+    rows = catalogue.rows("SELECT source_sha512 FROM derived WHERE sha512 = ?", digest)
+    return [row["source_sha512"] for row in rows]
 
 
 def _holding(catalogue: Catalogue, file: Candidate, digest: str) -> t.Sequence[sqlite3.Row]:
-    try:
-        return resolve_sha512(catalogue, digest)
-    except SiteError:
-        raise no_image(file, digest) from None
+    for octets in (digest, *_sources(catalogue, digest)):
+        with contextlib.suppress(SiteError):
+            return resolve_sha512(catalogue, octets)
+    raise no_image(file, digest)
 
 
 def unknown_file(file: Candidate) -> SiteError:

@@ -10,11 +10,11 @@ from __future__ import annotations
 import typing as t
 from datetime import datetime, timedelta
 
+from ...errors import SiteError
 from . import asked, snapshot
 from .assess import unknown_image
 
 if t.TYPE_CHECKING:
-    from ...errors import SiteError
     from .asked import Candidate
     from .snapshot import Snapshot
 
@@ -48,10 +48,17 @@ def _of_file(found: Snapshot, file: Candidate) -> t.Mapping[str, t.Any]:
         path = image["verdict"]["path"]
         if path and (path == str(file.path) or (image["stat"]["inode"] == file.record["inode"] and file.is_at(path))):
             return t.cast("t.Mapping[str, t.Any]", image)
+    made = found.document.get("derived", ())
+    for one in made:
+        if one["path"] == str(file.path) or (one["stat"]["inode"] == file.record["inode"] and file.is_at(one["path"])):
+            if one["stat"] != file.record:
+                raise SiteError("file_changed", f"{file.path} is no longer what was made.", path=str(file.path))
+            return _best(found, one["source_sha512"], unknown_image(one["source_sha512"]))
     digest = file.sha512()
     if digest is None:
         raise asked.unknown_file(file)
-    return _best(found, digest, asked.no_image(file, digest))
+    sources = [one["source_sha512"] for one in made if one["sha512"] == digest]
+    return _best(found, sources[0] if sources else digest, asked.no_image(file, digest))
 
 
 def _best(found: Snapshot, digest: str, otherwise: SiteError) -> t.Mapping[str, t.Any]:

@@ -20,7 +20,7 @@ from datetime import datetime
 from ...errors import SiteError
 from ...times import to_text
 from . import archive, index, journal, replay, touched
-from .catalogue import Catalogue, Writer
+from .catalogue import Catalogue
 from .journal import Entry
 from .state import StateDirectory
 
@@ -55,11 +55,9 @@ class Past(Catalogue):
     def rebuild(self) -> None:
         """There is nothing to make anew."""
 
-    @contextlib.contextmanager
-    def writing(self) -> t.Iterator[Writer]:
+    def writing(self) -> t.NoReturn:
         """The past is not written."""
         raise SiteError("internal_error", f"The state of {to_text(self.moment.when)} was to be changed.")
-        yield
 
 
 @contextlib.contextmanager
@@ -78,18 +76,24 @@ def opened(
     connection = index.temporary()
     try:
         with index.immediate(connection):
+            # Lines that come in meanwhile are not in the present index, or not yet.
+            known = None if source is None else source.head().sequence
             take = _from_messages(state) if source is None else _FromIndex(source, images)
-            moment = _replay(state, when, connection, take)
+            moment = _replay(state, when, connection, take, known)
         yield Past(state, connection, lambda: when, "", lambda text: None, moment)
     finally:
         connection.close()
 
 
-def _replay(state: StateDirectory, when: datetime, connection: sqlite3.Connection, take: _Take) -> Moment:
-    """Take the lines before the first one that is dated later; the chain of all lines is checked."""
+def _replay(
+    state: StateDirectory, when: datetime, connection: sqlite3.Connection, take: _Take, known: int | None
+) -> Moment:
+    """Take the lines before the first one that is dated later; the chain of all lines, up to `known`, is checked."""
     limit = to_text(when)
     last = later = early = None
     for entry in journal.read(state.journal, after=journal.Head()):
+        if known is not None and entry.sequence > known:
+            break
         if later is None and entry.at <= limit:
             take(connection, entry)
             last = entry

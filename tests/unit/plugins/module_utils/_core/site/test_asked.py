@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
 import shutil
@@ -192,3 +193,24 @@ def test_of_several_images_of_a_tag_the_latest_dated_endorsed_one_is_meant(world
     world.refresh()
     # The third is the latest dated one still, but no longer endorsed.
     assert ask(world, "SL5")["identifier"] == IMAGE_2
+
+
+def test_a_file_made_of_the_image_is_judged_as_it_is(world: World, ask: Ask, tmp_path: Path) -> None:
+    packed = {**world.image(octets=gzip.compress(OCTETS, mtime=0)), "hv:format": "raw.gz"}
+    world.publish("1", [packed])
+    world.subscribe(new_images="cache", formats=["raw"])
+    world.sync()
+    (made,) = (world.state / "cache" / "derived").glob("*.raw")
+    link = tmp_path / "disk.raw"
+    link.symlink_to(made)
+    answer = ask(world, link)
+    assert (answer["identifier"], answer["verdict"]["allowed"], answer["verdict"]["path"]) == (IMAGE, True, str(made))
+    copy = shutil.copy(made, tmp_path / "copy.raw")
+    assert ask(world, copy, read=True)["verdict"]["path"] == str(copy)
+    made.chmod(0o644)
+    with made.open("r+b") as stream:
+        stream.write(b"X")
+    try:
+        assert ask(world, made)["verdict"]["code"] == "file_changed"
+    except VmimagesError as error:
+        assert error.code == "file_changed"

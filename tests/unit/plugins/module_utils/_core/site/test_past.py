@@ -11,7 +11,7 @@ import pytest
 
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import VmimagesError
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site import decisions
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.history import verdicts
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.history import images, verdicts
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.judgement import asked
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.store import index, past
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.store.state import StateDirectory
@@ -249,3 +249,26 @@ def test_a_clock_that_went_back_is_told(world: World, days: list[datetime]) -> N
     assert "clock went back" in answer["basis"]["doubt"]
     assert answer["verdict"]["would_have_been_allowed"] is True
     assert _code(world, present) == (False, "blacklisted")
+
+
+def test_lines_that_others_write_meanwhile_do_not_disturb(world: World, days: list[datetime]) -> None:
+    # A front-end of its own, which has not seen them yet.
+    with world.open(index_path=world.state.with_name("another.sqlite")) as source:
+        world.publish("4", [world.image(version="4")])
+        world.refresh()
+        found = verdicts.judge(source.state, IMAGE, world.now, now=world.now, kind=asked.IMAGE, source=source)
+    assert found["version"] == "1"
+
+
+def test_the_rules_and_endorsers_of_then_count(world: World, days: list[datetime]) -> None:
+    then, world.now = world.now, world.now + DAY
+    world.declare({"name": "no-sl", "decision": "blacklist", "match": {"title": "SL*"}})
+    ruled, world.now = world.now, world.now + DAY
+    world.declare()
+    assert _code(world, then) == (True, "allowed")
+    assert _code(world, ruled) == (False, "blacklisted")
+    assert _code(world, world.now) == (True, "allowed")
+    with world.open() as catalogue:
+        told = images.history(catalogue, [IMAGE])[IMAGE]
+    rules = [(one["decision"], one["target"]) for one in told["decisions"] if one["target_type"] == "rule"]
+    assert rules == [("blacklist", "no-sl"), ("clear", "no-sl")]
