@@ -20,13 +20,14 @@ from ..judgement.path_status import AnchorStore, Judge
 from ..judgement.records import list_records
 from ..judgement.verdict import list_reasons
 from ..subscription import Subscription
-from .accept import accepted, commit, report_on, unexpected
-from .offer import Offer, fetch_offer, require_message
+from .accept import accepted, commit, report_on, settle, unexpected
+from .offer import Accepted, Offer, fetch_offer, require_message
 from .polls import note_poll
 from .report import ListReport
 from .sessions import Sessions
 
 if t.TYPE_CHECKING:
+    from ..endorsers.warrants import Authorisation
     from ..store.catalogue import Catalogue
 
 _PARALLEL: t.Final = 16
@@ -84,13 +85,22 @@ def follow(
     """
     if not names:
         return [], ()
-    found = settle_known(catalogue, names, check=check)
-    reports = _introduce(catalogue, found.wanted, anchors, check=check)
-    new = [{"action": "subscribe", "list": report.identifier} for report in reports if report.changes]
-    return reports, (*found.actions(), *new)
+    found = _settle_known(catalogue, names, check=check)
+    changed = () if check else found.changed
+    offers = _ask(catalogue, (*changed, *found.wanted), anchors)
+    known = [
+        settle(catalogue, t.cast(str, subscription.identifier), subscription, offer, anchors, check=check)
+        for subscription, offer in zip(changed, offers)
+    ]
+    new = [
+        _introduce(catalogue, subscription, offer, anchors, check=check)
+        for subscription, offer in zip(found.wanted, offers[len(changed) :])
+    ]
+    made = [{"action": "subscribe", "list": report.identifier} for report in new if report.changes]
+    return [*known, *new], (*found.actions(), *made)
 
 
-def settle_known(catalogue: Catalogue, names: t.Sequence[str], *, check: bool) -> Following:
+def _settle_known(catalogue: Catalogue, names: t.Sequence[str], *, check: bool) -> Following:
     """End and change subscriptions as the endorser lists say; what is to be made new is only told."""
     found = following(catalogue, names)
     if found.events() and not check:
@@ -101,43 +111,38 @@ def settle_known(catalogue: Catalogue, names: t.Sequence[str], *, check: bool) -
     return found
 
 
-def _introduce(
-    catalogue: Catalogue, wanted: t.Sequence[Subscription], anchors: AnchorStore, *, check: bool
-) -> list[ListReport]:
-    """Ask for the lists of new subscriptions side by side, and commit each with its message."""
+def _ask(catalogue: Catalogue, wanted: t.Sequence[Subscription], anchors: AnchorStore) -> list[Offer]:
+    """Ask the lists' servers side by side, for the whole messages."""
     if not wanted:
         return []
     judge, now = Judge(catalogue, anchors=anchors), catalogue.now()
+    questions = [
+        (
+            subscription,
+            judge.allowed(subscription, now),
+            accepted(catalogue, subscription.identifier, subscription, anchors) if subscription.identifier else None,
+        )
+        for subscription in wanted
+    ]
     with Sessions(wanted) as sessions, ThreadPoolExecutor(max_workers=min(_PARALLEL, len(wanted))) as pool:
-        asked = [
-            pool.submit(
-                fetch_offer,
-                subscription,
-                anchors,
-                allowed=judge.allowed(subscription, now),
-                last=None,
-                validators=None,
-                now=now,
-                session=sessions.of(subscription),
-            )
-            for subscription in wanted
-        ]
-        return [
-            _settle(catalogue, subscription, answer.result, anchors, check=check)
-            for subscription, answer in zip(wanted, asked)
-        ]
+
+        def ask(subscription: Subscription, allowed: Authorisation, last: Accepted | None) -> Offer:
+            session = sessions.of(subscription)
+            try:
+                return fetch_offer(
+                    subscription, anchors, allowed=allowed, last=last, validators=None, now=now, session=session
+                )
+            except Exception as error:
+                return Offer("failed", error=unexpected(error))
+
+        return list(pool.map(lambda question: ask(*question), questions))
 
 
-def _settle(
-    catalogue: Catalogue,
-    subscription: Subscription,
-    answer: t.Callable[[], Offer],
-    anchors: AnchorStore,
-    *,
-    check: bool,
+def _introduce(
+    catalogue: Catalogue, subscription: Subscription, offer: Offer, anchors: AnchorStore, *, check: bool
 ) -> ListReport:
+    """Commit a new subscription with the message of its list."""
     try:
-        offer = answer()
         _verified, content = require_message(offer)
         pinned = replace(subscription, identifier=content.identifier)
         if check:

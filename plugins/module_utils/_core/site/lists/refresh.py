@@ -81,7 +81,11 @@ def refresh(catalogue: Catalogue, *, lists: t.Sequence[str] = (), check: bool = 
     followed, actions = follow(catalogue, endorser_lists(catalogue, names), anchors, check=check)
     if not check:
         snapshot.write(catalogue)
-    return outcome([*(reports[name] for name in names), *followed], actions)
+    ended = {action["list"] for action in actions if action["action"] == "unsubscribe"}
+    known = {name: report for name, report in reports.items() if name not in ended}
+    known.update({report.identifier: report for report in followed if report.identifier in known})
+    new = [report for report in followed if report.identifier not in known]
+    return outcome([*(known[name] for name in names if name in known), *new], actions)
 
 
 def _judged_again(
