@@ -98,7 +98,7 @@ def test_a_subscription_says_of_secrets_where_they_are(world: World, tmp_path: t
     path.write_text("s3cr3t")
     path.chmod(0o600)
     world.publish("1", [])
-    access = {
+    access: dict[str, t.Any] = {
         "credentials": [{"host": "dcache.example.org:2880", "token_file": str(path)}],
         "proxy": "http://squid.example.org:3128",
         "no_proxy": ["localhost"],
