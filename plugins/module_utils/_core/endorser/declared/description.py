@@ -24,8 +24,9 @@ _PER_IMAGE: t.Final = frozenset({"dc:identifier", EXPIRES, FORMAT, "hv:version",
 def describe(of: _Raw, images: t.Sequence[_Raw], *, identifier: str | None = None) -> dict[str, t.Any]:
     """The options of ``imagelist_publish`` that give this list again, but for who signs it, and where and when.
 
-    `of` is the list object and `images` those of its images. With `identifier` the list gets this UUID, and each image
-    one that follows from it and from its own: two lists must not share theirs. Raises SiteError ``option_invalid``.
+    `of` is the list object and `images` those of its images, which need not be complete. With `identifier` the list
+    gets this UUID, and each image one that follows from it and from its own: two lists must not share theirs. Raises
+    SiteError ``option_invalid``.
     """
     new = read_uuid(identifier) if identifier is not None else None
     if identifier is not None and new is None:
@@ -53,13 +54,21 @@ def _image(image: _Raw, new: str | None) -> dict[str, t.Any]:
     own = image["dc:identifier"].lower()
     told = {
         "identifier": own if new is None else str(uuid.uuid5(uuid.UUID(new), own)),
-        "uri": image["hv:uri"],
+        "uri": image.get("hv:uri") or None,
         "version": image.get("hv:version") or None,
-        "size": int(image["hv:size"]),
-        "sha512": image[_SHA512].lower(),
+        "size": _size(image.get("hv:size")),
+        "sha512": str(image.get(_SHA512, "")).lower() or None,
         **{option: image.get(key) for option, key in IMAGE_TEXTS.items()},
         "format": image.get(FORMAT),
         "expires": image.get(EXPIRES),
         "metadata": {key: value for key, value in image.items() if key not in {*_PER_IMAGE, *IMAGE_TEXTS.values()}},
     }
     return {key: value for key, value in told.items() if value is not None}
+
+
+def _size(value: t.Any) -> int | None:
+    """Octets; they are a text in lists of vmcaster."""
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        return None
