@@ -163,7 +163,7 @@ class World:
         for place in ("messages", "cache/downloading", "cache/current", "cache/expired"):
             (directory / place).mkdir(parents=True)
         signer = {"dn": self.endorser.dn, "ca": self.endorser.ca, "rfc4514": "", "fingerprint": "0" * 64}
-        signer["not_after"] = to_text(self.now + datetime.timedelta(days=300))
+        signer["not_after"] = to_text(self.endorser.certificate.not_valid_after_utc)
         path, head = directory / "journal.jsonl", journal.Head()
         for number in range(size.lists):
             (directory / "messages" / list_id(number)).mkdir()

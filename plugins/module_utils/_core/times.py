@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timezone
 
 _FORMAT = "%Y-%m-%dT%H:%M:%SZ"
+_TEXT = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})Z")
 
 
 def utc_now() -> datetime:
@@ -21,4 +23,8 @@ def to_text(when: datetime) -> str:
 
 def from_text(text: str) -> datetime:
     """The aware datetime that `to_text` wrote; ValueError for anything else."""
-    return datetime.strptime(text, _FORMAT).replace(tzinfo=timezone.utc)
+    found = _TEXT.fullmatch(text)
+    if found is None:
+        raise ValueError(f"{text!r} is not a time as YYYY-MM-DDThh:mm:ssZ")
+    year, month, day, hour, minute, second = map(int, found.groups())
+    return datetime(year, month, day, hour, minute, second, tzinfo=timezone.utc)

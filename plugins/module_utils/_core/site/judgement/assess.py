@@ -67,7 +67,10 @@ class Assessor:
 
     def look_up(self, list_ids: t.Iterable[str]) -> None:
         """Read the records of many lists at once; the others are read when they are asked for."""
-        self._records.update(list_records(self.catalogue, (name for name in list_ids if name not in self._records)))
+        new = list_records(self.catalogue, (name for name in list_ids if name not in self._records))
+        if len(new) > 1:
+            self._judge.look_up(new)
+        self._records.update(new)
 
     def record(self, list_id: str) -> ListRecord:
         """What the index holds about a list."""

@@ -72,7 +72,7 @@ def compose(assessor: Assessor, former: Former) -> Composed:
         line = max(lines.get(name, 0), lines.get(ALL, 0))
         sheet = former.sheets.get(name)
         if sheet is not None and _stands(sheet, line, terms, now, former.files):
-            sheet = replace(sheet, end=end)
+            sheet = sheet if sheet.end == end else replace(sheet, end=end)
         else:
             content, until = _judge(assessor, name)
             composed.new.append(content)

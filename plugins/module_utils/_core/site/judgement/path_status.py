@@ -12,9 +12,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import sqlite3
 import threading
 import typing as t
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from ...errors import TrustError, VmimagesError
@@ -22,6 +23,7 @@ from ...times import from_text, to_text
 from ...trust import anchors as anchors_module
 from ..endorsers.warrants import Authorisation, Authority
 from ..subscription import Subscription, TrustOptions
+from .records import keyed_rows
 from .verdict import PathStatus
 
 if t.TYPE_CHECKING:
@@ -29,6 +31,7 @@ if t.TYPE_CHECKING:
     from ...trust.steps import Explanation
     from ...trust.verify import Verified
     from ..store.catalogue import Catalogue
+    from .records import ListRecord
 
 
 #: To be raised when the rules of `trust` become stricter, so that no judgement by the old ones stands.
@@ -122,6 +125,7 @@ class Judge:
         self._crls_at = crls_at
         self._anchors = anchors or AnchorStore()
         self._judged: dict[tuple[str, datetime], PathStatus] = {}
+        self._looked_up: dict[str, tuple[sqlite3.Row | None, sqlite3.Row | None]] = {}
         self._authorities: dict[datetime, Authority] = {}
 
     def status(self, list_id: str, subscription: Subscription, now: datetime) -> PathStatus:
@@ -130,6 +134,12 @@ class Judge:
         if key not in self._judged:
             self._judged[key] = self._status(list_id, subscription, now)
         return self._judged[key]
+
+    def look_up(self, records: t.Mapping[str, ListRecord]) -> None:
+        """Read how the messages of many lists were judged before at once; the others' are read when asked for."""
+        statement = "SELECT list_id, basis, status FROM paths WHERE list_id IN ({marks})"
+        paths = {row["list_id"]: row for row in keyed_rows(self._catalogue, statement, list(records))}
+        self._looked_up.update((name, (record.version, paths.get(name))) for name, record in records.items())
 
     def allowed(self, subscription: Subscription, now: datetime) -> Authorisation:
         """Who may sign the list of a subscription at `now`, by the registry and the endorser lists as they are."""
@@ -144,13 +154,16 @@ class Judge:
         return self._anchors.fingerprints()
 
     def _status(self, list_id: str, subscription: Subscription, now: datetime) -> PathStatus:
-        row = self._catalogue.standing_version(list_id)
+        row, path = self._looked_up.get(list_id) or (
+            self._catalogue.standing_version(list_id),
+            self._catalogue.row("SELECT basis, status FROM paths WHERE list_id = ?", list_id),
+        )
         if row is None:
             return PathStatus(None, "", None)
         try:
             allowed = self.allowed(subscription, now)
             basis = self._basis(row["message_sha256"], subscription, allowed)
-            known = self._known(list_id, basis, now)
+            known = self._known(path, basis, now)
             if known is None:
                 octets = self._catalogue.load(row["message"], row["message_sha256"])
                 known = self._judge(octets, subscription, allowed, now)
@@ -161,11 +174,11 @@ class Judge:
 
     def _basis(self, message_sha256: str, subscription: Subscription, allowed: Authorisation) -> str:
         fingerprint = self._anchors.fingerprint(subscription.trust.anchors)
-        parts = [RULES, message_sha256, fingerprint, subscription.as_dict()["trust"], allowed.basis]
+        parts = [RULES, message_sha256, fingerprint, asdict(subscription.trust), allowed.basis]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
-    def _known(self, list_id: str, basis: str, now: datetime) -> _Judgement | None:
-        row = self._catalogue.row("SELECT basis, status FROM paths WHERE list_id = ?", list_id)
+    @staticmethod
+    def _known(row: sqlite3.Row | None, basis: str, now: datetime) -> _Judgement | None:
         if row is None or row["basis"] != basis:
             return None
         status = json.loads(row["status"])

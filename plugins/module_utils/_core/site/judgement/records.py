@@ -102,7 +102,7 @@ def list_records(catalogue: Catalogue, names: t.Iterable[str]) -> dict[str, List
     wanted = list(dict.fromkeys(names))
 
     def of(statement: str) -> dict[str, sqlite3.Row]:
-        return {row["list_id"]: row for row in _rows(catalogue, statement, wanted)}
+        return {row["list_id"]: row for row in keyed_rows(catalogue, statement, wanted)}
 
     lists = of("SELECT list_id, definition, active, ended FROM lists WHERE list_id IN ({marks})")
     versions = of(_STANDING)
@@ -154,10 +154,10 @@ def image_records(catalogue: Catalogue, rows: t.Sequence[sqlite3.Row]) -> ImageR
     decisions: dict[tuple[str, str], list[Decision]] = {}
     for kind, targets in (("image", names), ("tag", tags)):
         statement = f"SELECT * FROM decisions WHERE target_type = '{kind}' AND target IN ({{marks}})"
-        for row in _rows(catalogue, statement, targets):
+        for row in keyed_rows(catalogue, statement, targets):
             decisions.setdefault((kind, row["target"]), []).append(decision_from(row))
-    owned = _rows(catalogue, "SELECT image_id, list_id FROM owners WHERE image_id IN ({marks})", names)
-    files = _rows(catalogue, "SELECT * FROM files WHERE state = 'current' AND image_id IN ({marks})", names)
+    owned = keyed_rows(catalogue, "SELECT image_id, list_id FROM owners WHERE image_id IN ({marks})", names)
+    files = keyed_rows(catalogue, "SELECT * FROM files WHERE state = 'current' AND image_id IN ({marks})", names)
     return ImageRecords(
         owners={row["image_id"]: row["list_id"] for row in owned},
         decisions=decisions,
@@ -198,7 +198,8 @@ def chunks(items: t.Sequence[T], size: int = CHUNK) -> t.Iterator[t.Sequence[T]]
     return (items[start : start + size] for start in range(0, len(items), size))
 
 
-def _rows(catalogue: Catalogue, statement: str, names: t.Sequence[str]) -> t.Iterator[sqlite3.Row]:
+def keyed_rows(catalogue: Catalogue, statement: str, names: t.Sequence[str]) -> t.Iterator[sqlite3.Row]:
+    """The rows of `statement` for all `names`, which stand for its ``{marks}``."""
     for some in chunks(names):
         yield from catalogue.rows(statement.format(marks=", ".join("?" * len(some))), *some)
 

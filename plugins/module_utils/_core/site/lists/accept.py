@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sqlite3
 import typing as t
 from dataclasses import replace
 from datetime import timedelta
@@ -21,12 +22,14 @@ from ...trust.certificate import der_of
 from ..endorsers import members
 from ..judgement.assess import pending_rebaseline, subscription_of
 from ..judgement.path_status import AnchorStore, Judge
+from ..judgement.records import keyed_rows
 from ..subscription import Subscription
 from .offer import Accepted, Offer, judge_octets, require_message
 from .polls import note_poll
 from .report import ListReport
 
 if t.TYPE_CHECKING:
+    from ..judgement.records import ListRecord
     from ..store.catalogue import Catalogue, Writer
 
 #: How long a refusal with the same code is not journaled again.
@@ -72,12 +75,13 @@ def report_on(catalogue: Catalogue, name: str, subscription: Subscription, offer
     sides = compare(
         {name: row["sha512"] for name, row in standing.items()}, {name: image.sha512 for name, image in images.items()}
     )
-    owners = catalogue.rows("SELECT image_id FROM owners WHERE list_id <> ?", name)
+    statement = "SELECT image_id, list_id FROM owners WHERE image_id IN ({marks})"
+    others = {row["image_id"] for row in keyed_rows(catalogue, statement, list(images)) if row["list_id"] != name}
     return replace(
         told,
         new_images=tuple(sorted(images.keys() - {row["image_id"] for row in rows})),
         withdrawn_images=sides.removed,
-        clashes=tuple(sorted(images.keys() & {row["image_id"] for row in owners})),
+        clashes=tuple(sorted(others)),
         changed_images=sides.changed,
         reused_versions=tuple(name for name in sides.changed if images[name].version == standing[name]["version"]),
     )
@@ -110,7 +114,22 @@ def accepted(
 
     Whether it stands is judged by the terms of `subscription`; `rebaseline` plans an act that is not recorded yet.
     """
-    row = catalogue.standing_version(name)
+    row, act = catalogue.standing_version(name), pending_rebaseline(catalogue, name)
+    judge = Judge(catalogue, anchors=anchors)
+    due = rebaseline or (act["digest"] if act else None)
+    return _accepted(catalogue, subscription, judge, name, row, due)
+
+
+def accepted_of(catalogue: Catalogue, record: ListRecord, judge: Judge) -> Accepted | None:
+    """The same of a list whose record was looked up."""
+    act = record.rebaseline
+    due = act["content_sha512"] if act else None
+    return _accepted(catalogue, record.subscription, judge, record.list_id, record.version, due)
+
+
+def _accepted(
+    catalogue: Catalogue, subscription: Subscription, judge: Judge, name: str, row: sqlite3.Row | None, due: str | None
+) -> Accepted | None:
     if row is None:
         return None
     # Where versions have only risen, none of the contents before can be taken for a new one.
@@ -121,14 +140,13 @@ def accepted(
         row["content_sha512"],
         name,
     )
-    act = pending_rebaseline(catalogue, name)
     return Accepted(
         version=row["version"],
         content_sha512=row["content_sha512"],
         not_after=from_text(json.loads(row["signer"])["not_after"]),
-        stands=Judge(catalogue, anchors=anchors).status(name, subscription, catalogue.now()).code is None,
+        stands=judge.status(name, subscription, catalogue.now()).code is None,
         set_aside=frozenset(one["content_sha512"] for one in before),
-        rebaseline=rebaseline or (act["digest"] if act else None),
+        rebaseline=due,
     )
 
 
@@ -176,6 +194,11 @@ def _failure(catalogue: Catalogue, name: str, subscription: Subscription, error:
     version = _version(catalogue, name)
     status = "refused" if isinstance(error, TrustError) else "failed"
     return ListReport(name, subscription.uri, status, version, version, endorsers=_nobody(subscription), error=error)
+
+
+def unchanged_report(subscription: Subscription, name: str, version: str) -> ListReport:
+    """The server says that nothing has changed since `version`, the accepted one."""
+    return ListReport(name, subscription.uri, "unchanged", version, version, endorsers=_nobody(subscription))
 
 
 def _nobody(subscription: Subscription) -> Sides | None:

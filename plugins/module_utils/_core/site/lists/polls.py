@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import typing as t
 from datetime import datetime
 
@@ -12,6 +13,7 @@ from ...transfer.fetch import Validators
 
 if t.TYPE_CHECKING:
     from ...errors import VmimagesError
+    from ..judgement.records import ListRecord
     from ..store.catalogue import Catalogue
     from .offer import Accepted, Offer
 
@@ -39,7 +41,7 @@ def note_poll(catalogue: Catalogue, name: str, uri: str, offer: Offer, error: Vm
             now,
             validators.etag,
             validators.last_modified,
-            _basis(catalogue, name, uri),
+            _basis(catalogue.standing_version(name), uri),
             now,
         )
 
@@ -50,20 +52,32 @@ def last_refreshed(catalogue: Catalogue, name: str) -> datetime | None:
     return from_text(row["refreshed"]) if row and row["refreshed"] else None
 
 
-def validators_for(catalogue: Catalogue, name: str, uri: str, last: Accepted | None) -> Validators | None:
+def note_unchanged(catalogue: Catalogue, names: t.Sequence[str]) -> None:
+    """Note, all at once, that the servers of these lists have said that nothing changed.
+
+    If that is lost, the lists count as asked earlier than they were, which errs on the safe side.
+    """
+    now = to_text(catalogue.now())
+    catalogue.note_all(
+        "UPDATE polls SET refreshed = ?, checked = ? WHERE list_id = ?", [(now, now, name) for name in names]
+    )
+
+
+def validators_for(record: ListRecord, last: Accepted | None) -> Validators | None:
     """What the server may answer "unchanged" to; None, to be told everything.
 
     They count for the message and the address that they were given with: a catalogue that was restored from a backup,
     or a subscription that has moved, asks for everything. So does one that waits for another message.
     """
-    row = catalogue.row("SELECT etag, last_modified, basis FROM polls WHERE list_id = ?", name)
-    if row is None or not (row["etag"] or row["last_modified"]) or row["basis"] != _basis(catalogue, name, uri):
+    poll = record.poll
+    if poll is None or not (poll["etag"] or poll["last_modified"]):
+        return None
+    if poll["basis"] != _basis(record.version, record.subscription.uri):
         return None
     if last is not None and (not last.stands or last.rebaseline is not None):
         return None
-    return Validators(etag=row["etag"], last_modified=row["last_modified"])
+    return Validators(etag=poll["etag"], last_modified=poll["last_modified"])
 
 
-def _basis(catalogue: Catalogue, name: str, uri: str) -> str:
-    row = catalogue.standing_version(name)
-    return f"{row['message_sha256'] if row else ''} {uri}"
+def _basis(version: sqlite3.Row | None, uri: str) -> str:
+    return f"{version['message_sha256'] if version else ''} {uri}"

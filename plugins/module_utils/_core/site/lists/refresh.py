@@ -6,19 +6,21 @@ from __future__ import annotations
 
 import contextlib
 import typing as t
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from queue import Empty, SimpleQueue
 
 from ...errors import VmimagesError
 from ...outcome import Outcome
 from ..judgement import snapshot
-from ..judgement.assess import active_lists, subscription_of
+from ..judgement.assess import active_lists
 from ..judgement.path_status import AnchorStore, Judge
+from ..judgement.records import list_records
 from ..subscription import Subscription
-from .accept import accepted, settle, unexpected
+from .accept import accepted, accepted_of, settle, unchanged_report, unexpected
 from .follow import endorser_lists, follow
 from .offer import Accepted, Offer, fetch_offer, judge_octets
-from .polls import validators_for
+from .polls import note_unchanged, validators_for
 from .report import ListReport, outcome
 from .sessions import Sessions
 
@@ -28,6 +30,9 @@ if t.TYPE_CHECKING:
     from ..store.catalogue import Catalogue
 
 _PARALLEL: t.Final = 32
+#: How many answers that nothing has changed are noted in one transaction, and for how long none may come before.
+_NOTES: t.Final = 500
+_PAUSE: t.Final = 0.2
 
 
 def refresh(catalogue: Catalogue, *, lists: t.Sequence[str] = (), check: bool = False) -> Outcome:
@@ -39,17 +44,14 @@ def refresh(catalogue: Catalogue, *, lists: t.Sequence[str] = (), check: bool = 
     names = active_lists(catalogue, lists)
     reports: dict[str, ListReport] = {}
     anchors = AnchorStore()
-    subscriptions = {name: subscription_of(catalogue, name) for name in names}
+    records = list_records(catalogue, names)
+    subscriptions = {name: records[name].subscription for name in names}
     judge, now = Judge(catalogue, anchors=anchors), catalogue.now()
+    judge.look_up(records)
     questions = [
-        (
-            name,
-            judge.allowed(subscriptions[name], now),
-            last,
-            validators_for(catalogue, name, subscriptions[name].uri, last),
-        )
+        (name, judge.allowed(subscriptions[name], now), last, validators_for(records[name], last))
         for name in names
-        for last in (accepted(catalogue, name, subscriptions[name], anchors),)
+        for last in (accepted_of(catalogue, records[name], judge),)
     ]
 
     with contextlib.ExitStack() as stack:
@@ -68,12 +70,22 @@ def refresh(catalogue: Catalogue, *, lists: t.Sequence[str] = (), check: bool = 
 
         asked = {pool.submit(ask, *question): question for question in questions}
         unauthorised: list[tuple[str, Authorisation, Offer]] = []
-        for answered in as_completed(asked):
-            (name, allowed, _last, _validators), offer = asked[answered], answered.result()
-            if offer.error is not None and offer.error.code == "not_authorised":
+        unchanged: list[str] = []
+        for answered in _as_answered(asked):
+            if answered is None or len(unchanged) >= _NOTES:
+                note_unchanged(catalogue, unchanged)
+                unchanged.clear()
+            if answered is None:
+                continue
+            (name, allowed, last, _validators), offer = asked[answered], answered.result()
+            if offer.status == "unchanged" and last is not None:
+                reports[name] = unchanged_report(subscriptions[name], name, last.version)
+                unchanged += [] if check else [name]
+            elif offer.error is not None and offer.error.code == "not_authorised":
                 unauthorised.append((name, allowed, offer))
             else:
                 reports[name] = settle(catalogue, name, subscriptions[name], offer, anchors, check=check)
+        note_unchanged(catalogue, unchanged)
         for name, allowed, offer in unauthorised:
             # An endorser list that came in meanwhile may have authorised the signer.
             offer = _judged_again(catalogue, name, subscriptions[name], offer, allowed, anchors)
@@ -86,6 +98,19 @@ def refresh(catalogue: Catalogue, *, lists: t.Sequence[str] = (), check: bool = 
     known.update({report.identifier: report for report in followed if report.identifier in known})
     new = [report for report in followed if report.identifier not in known]
     return outcome([*(known[name] for name in names if name in known), *new], actions)
+
+
+def _as_answered(asked: t.Collection[Future[Offer]]) -> t.Iterator[Future[Offer] | None]:
+    """The questions as they are answered; None whenever the next answer lets wait for it."""
+    answers: SimpleQueue[Future[Offer]] = SimpleQueue()
+    for future in asked:
+        future.add_done_callback(answers.put)
+    for _future in asked:
+        try:
+            yield answers.get(timeout=_PAUSE)
+        except Empty:
+            yield None
+            yield answers.get()
 
 
 def _judged_again(

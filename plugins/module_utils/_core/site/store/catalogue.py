@@ -101,6 +101,12 @@ class Catalogue:
         with index.faults(self.state.index):
             self.connection.execute(statement, values)
 
+    def note_all(self, statement: str, rows: t.Sequence[t.Sequence[t.Any]]) -> None:
+        """The same with many rows of values, in one transaction."""
+        if rows:
+            with index.faults(self.state.index), index.immediate(self.connection):
+                self.connection.executemany(statement, rows)
+
     def head(self) -> journal.Head:
         """The last journal line that the index has taken in."""
         with index.faults(self.state.index):

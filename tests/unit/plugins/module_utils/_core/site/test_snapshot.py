@@ -142,19 +142,7 @@ class Site:
         for row in latest(self.catalogue):
             known = Assessor(self.catalogue).assess(row)
             if known.image_id not in found or known.facts.owner == known.list_id:
-                file = known.facts.file
-                found[known.image_id] = {
-                    "identifier": known.image_id,
-                    "list": known.list_id,
-                    "title": known.facts.title,
-                    "tag": known.facts.tag,
-                    "version": known.facts.version,
-                    "endorsed": known.facts.endorsed,
-                    "dated": row["dated"],
-                    "sha512": row["sha512"],
-                    "stat": dict(file.record) if file else None,
-                    "verdict": known.verdict.as_dict(),
-                }
+                found[known.image_id] = {**composition._image(known), "verdict": known.verdict.as_dict()}
         return found
 
     def check(self) -> None:
