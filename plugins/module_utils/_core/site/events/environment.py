@@ -10,13 +10,14 @@ import sqlite3
 import typing as t
 from pathlib import Path
 
+from ...endorserlist.kinds import IMAGE_LIST, KINDS
 from ...errors import VmimagesError
-from ...imagelist.reader import read_list
 from ...trust.smime import read_message
+from . import elections
 from .happenings import Happening
 
 if t.TYPE_CHECKING:
-    from ...imagelist.model import ImageList
+    from ...imagelist.model import SignedList
     from ..store.catalogue import Catalogue
 
 FORMAT: t.Final = 1
@@ -30,6 +31,9 @@ EVENTS: t.Final[t.Mapping[str, tuple[str, ...]]] = {
     "new": ("SubscriptionImageNew",),
     "available": ("AvailablePrefix", "AvailablePostfix"),
     "expire": ("ExpirePrefix", "ExpirePostfix"),
+    "endorser_new": ("EndorserNew",),
+    "endorser_gone": ("EndorserGone",),
+    "endorser_changed": ("EndorserChanged",),
 }
 
 #: The variables that say what the list says of the image, and its keys; all start with ``VMCATCHER_EVENT_``.
@@ -60,9 +64,9 @@ class Teller:
         self._catalogue = catalogue
         self._session = session
         self._site = site
-        self._lists: dict[str, ImageList | None] = {}
+        self._lists: dict[str, SignedList | None] = {}
 
-    def accepted(self, list_id: str) -> ImageList | None:
+    def accepted(self, list_id: str) -> SignedList | None:
         """The list as it was accepted last; None without any, or when the archive cannot give it."""
         if list_id not in self._lists:
             self._lists[list_id] = _accepted(self._catalogue, list_id)
@@ -112,6 +116,7 @@ class Teller:
             "code": None,
             "list": None,
             "image": None,
+            "endorser": None,
             "file": None,
             **more,
         }
@@ -121,7 +126,8 @@ class Teller:
                 at=happening.at,
                 code=happening.code or None,
                 list=self._list_document(happening.list),
-                image=self._image_document(happening),
+                image=self._image_document(happening) if happening.image else None,
+                endorser=self._endorser_document(happening),
                 file=self._file(happening) or None,
             )
         return json.dumps(told, sort_keys=True).encode() + b"\n"
@@ -161,6 +167,11 @@ class Teller:
             "uri": listed.uri if listed else None,
         }
 
+    def _endorser_document(self, happening: Happening) -> dict[str, t.Any] | None:
+        if happening.kind not in elections.KINDS:
+            return None
+        return elections.document(self._catalogue, happening.list, happening.sequence, happening.target)
+
     def _image_document(self, happening: Happening) -> dict[str, t.Any]:
         row = self.image(happening)
         return {
@@ -173,12 +184,14 @@ class Teller:
         }
 
 
-def _accepted(catalogue: Catalogue, list_id: str) -> ImageList | None:
+def _accepted(catalogue: Catalogue, list_id: str) -> SignedList | None:
     row = catalogue.standing_version(list_id)
     if row is None:
         return None
     try:
-        return read_list(read_message(catalogue.load(row["message"], row["message_sha256"])).content)
+        listed = catalogue.row("SELECT kind FROM lists WHERE list_id = ?", list_id)
+        kind = KINDS[listed["kind"] if listed else IMAGE_LIST]
+        return kind.read(read_message(catalogue.load(row["message"], row["message_sha256"])).content)
     except VmimagesError:
         return None
 

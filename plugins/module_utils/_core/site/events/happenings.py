@@ -15,15 +15,17 @@ from datetime import timedelta
 
 from ...times import from_text
 from ..store.journal import Entry
-from . import blacklists
+from . import blacklists, elections
 
 if t.TYPE_CHECKING:
     from ..store.catalogue import Catalogue
 
-Kind = t.Literal["new", "available", "expire", "blacklisted", "refused"]
+Kind = t.Literal[
+    "new", "available", "expire", "blacklisted", "refused", "endorser_new", "endorser_gone", "endorser_changed"
+]
 
 #: What handlers hear of, and what endorsers hear of.
-FOR_HANDLERS: t.Final[frozenset[str]] = frozenset({"new", "available", "expire"})
+FOR_HANDLERS: t.Final[frozenset[str]] = frozenset({"new", "available", "expire", *elections.KINDS})
 FOR_ENDORSERS: t.Final[frozenset[str]] = frozenset({"blacklisted", "refused"})
 
 #: Refusals whose cause lies at the site: no endorser can mend them.
@@ -55,7 +57,7 @@ class Happening:
     """One thing that happened, by the journal line `sequence`, to one image of one list, or to a list (no `image`).
 
     `name` is the image's file name in the cache, or that of the message to the endorser; `code` says why an image
-    expired or a message was refused; `target` is what a decision names.
+    expired or a message was refused; `target` is what a decision names, or the person whom an endorser list names.
     """
 
     kind: Kind
@@ -76,6 +78,8 @@ class Happening:
 
         That an image is new is a subject of its own: a handler that cannot use this still hears of its file.
         """
+        if self.kind in elections.KINDS:
+            return (self.list, f"endorser:{self.target}")
         return (self.list, f"{self.kind}:{self.image or self.name}" if self.kind not in _OF_FILES else self.image)
 
     def as_dict(self) -> dict[str, str | int]:
@@ -122,6 +126,24 @@ def _accepted(catalogue: Catalogue, entry: Entry) -> t.Iterator[Happening]:
             version=row["version"],
             sha512=row["sha512"],
         )
+
+
+def _elected(kind: Kind) -> t.Callable[[Catalogue, Entry], t.Iterator[Happening]]:
+    """The persons who came, went, or were changed with this version of an endorser list."""
+
+    def function(catalogue: Catalogue, entry: Entry) -> t.Iterator[Happening]:
+        list_id = entry.data["identifier"]
+        for person in elections.persons(catalogue, list_id, entry.sequence, kind):
+            yield Happening(kind, entry.sequence, entry.at, list_id, target=person)
+
+    return function
+
+
+def _elected_matters(catalogue: Catalogue, happening: Happening, history: bool) -> bool:
+    if not history:
+        return True
+    stands = elections.stands(catalogue, happening.list, happening.target)
+    return happening.kind != "endorser_gone" and stands and _is_subscribed(catalogue, happening.list)
 
 
 def _cached(catalogue: Catalogue, entry: Entry) -> t.Iterator[Happening]:
@@ -287,7 +309,11 @@ class _Derivation(t.NamedTuple):
 
 
 _DERIVED: t.Final[t.Mapping[str, tuple[_Derivation, ...]]] = {
-    "accepted": (_Derivation("new", _accepted), _Derivation("blacklisted", _fallen)),
+    "accepted": (
+        _Derivation("new", _accepted),
+        _Derivation("blacklisted", _fallen),
+        *(_Derivation(kind, _elected(kind)) for kind in elections.KINDS),
+    ),
     "cached": (_Derivation("available", _cached),),
     "expired": (_Derivation("expire", _expired), _Derivation("blacklisted", _aged)),
     "damaged": (_Derivation("expire", _gone),),
@@ -303,4 +329,5 @@ _MATTERS: t.Final[t.Mapping[str, t.Callable[[Catalogue, Happening, bool], bool]]
     "expire": _expire_matters,
     "blacklisted": _blacklisted_matters,
     "refused": _refused_matters,
+    **dict.fromkeys(elections.KINDS, _elected_matters),
 }

@@ -21,7 +21,7 @@ from .environment import Teller
 from .happenings import Happening
 
 if t.TYPE_CHECKING:
-    from ...imagelist.model import ImageList
+    from ...imagelist.model import SignedList
     from ..settings import Settings
     from ..store.catalogue import Catalogue
 
@@ -74,7 +74,7 @@ def without_paths(text: str) -> str:
     return _PATH.sub(lambda match: match[0] if "=" in match[0] else "(a file of the site)", text)
 
 
-def _subject(happening: Happening, listed: ImageList | None, site: str) -> str:
+def _subject(happening: Happening, listed: SignedList | None, site: str) -> str:
     title = _line(listed.title, _MAX_TITLE) if listed and listed.title else happening.list
     if happening.kind == "refused":
         what = f'The signed message of your list "{title}" was refused'
@@ -112,7 +112,7 @@ _FORBIDDEN: t.Final[t.Mapping[str, _Forbidden]] = {
 }
 
 
-def _blacklisted(catalogue: Catalogue, happening: Happening, listed: ImageList | None, site: str) -> t.Iterator[str]:
+def _blacklisted(catalogue: Catalogue, happening: Happening, listed: SignedList | None, site: str) -> t.Iterator[str]:
     kind, _colon, target = happening.target.partition(":")
     images = _images(catalogue, happening)
     yield f"The site {_line(site)} {_FORBIDDEN[kind].first}"
@@ -140,7 +140,7 @@ def _blacklisted(catalogue: Catalogue, happening: Happening, listed: ImageList |
     yield "publish a corrected version of it. If it does not, or if it is unclear, please answer this message."
 
 
-def _refused(catalogue: Catalogue, happening: Happening, listed: ImageList | None, site: str) -> t.Iterator[str]:
+def _refused(catalogue: Catalogue, happening: Happening, listed: SignedList | None, site: str) -> t.Iterator[str]:
     yield f"The site {_line(site)} has refused the message that it found at the address of your image list."
     yield "What it accepted before stays in force, until it expires."
     yield ""
@@ -155,7 +155,7 @@ def _refused(catalogue: Catalogue, happening: Happening, listed: ImageList | Non
     yield "If this message was not published by you, please tell the site, and do not wait."
 
 
-def _list_lines(happening: Happening, listed: ImageList | None) -> t.Iterator[str]:
+def _list_lines(happening: Happening, listed: SignedList | None) -> t.Iterator[str]:
     yield f"List:     {happening.list}"
     if listed is None:
         yield "Title:    (no version of it was accepted so far)"
