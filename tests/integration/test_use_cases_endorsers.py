@@ -5,6 +5,9 @@ web server and a real cache, and what may not happen on the way."""
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import typing as t
 from datetime import timedelta
 from pathlib import Path
@@ -65,13 +68,45 @@ def test_use_case_1_1_a_new_endorser_enters_a_vo(vo: Vo, erin: Endorser, site: S
 
 
 def test_use_case_1_1_1_the_change_is_announced_to_the_sites(vo: Vo, erin: Endorser, site: Site) -> None:
+    log = site.listen()
     vo.elect()
     site.support(vo)
+    site.announce()
     erin.publish(erin.image())
     vo.elect(erin.entry())
     (report,) = site.refresh().data["lists"]
     assert (report["identifier"], report["version"]) == (vo.list_id, "2")
     assert (report["new_endorsers"], report["gone_endorsers"]) == (["erin"], [])
+    vo.elect(erin.entry(email="erin@example.net"))
+    site.refresh()
+    vo.elect()
+    site.refresh()
+    site.announce()
+    heard = [json.loads(line) for line in log.read_text().splitlines()]
+    told = [(one["event"], one["endorser"]["identifier"], one["endorser"]["email"]) for one in heard if one["endorser"]]
+    assert told == [
+        ("EndorserNew", "erin", "erin@example.org"),
+        ("EndorserChanged", "erin", "erin@example.net"),
+        ("EndorserGone", "erin", "erin@example.net"),
+    ]
+    assert {one["list"]["identifier"] for one in heard if one["endorser"]} == {vo.list_id}
+
+
+def test_the_status_shows_endorsers_and_their_lists(vo: Vo, erin: Endorser, site: Site, running: str) -> None:
+    site.register({"name": "erin", "pairs": [erin.pair]})
+    done = subprocess.run(
+        [Path(sys.executable).with_name("vmimages"), "status", "--state-dir", site.state],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    assert f"{vo.list_id} erin yes {erin.signer.dn} {erin.signer.ca}" in lines
+    assert f"erin yes {erin.signer.dn} {erin.signer.ca}" in lines
+    snapshot = json.loads((site.state / "verdicts.json").read_text())
+    assert snapshot["lists"][vo.list_id]["kind"] == "endorserlist"
+    assert snapshot["lists"][erin.list_id]["origin"] == vo.list_id
+    assert [one["name"] for one in snapshot["endorsers"]] == ["erin"]
 
 
 def test_use_case_1_1_2_the_sites_decide_whom_they_accept(web: Web, vo: Vo, erin: Endorser, site: Site) -> None:

@@ -20,9 +20,10 @@ from ansible_collections.hepix.vmimages.plugins.module_utils._core.endorser.publ
     publish,
 )
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.outcome import Outcome
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.site import decisions, queries
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.site import decisions, queries, settings
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.cache import sync
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.endorsers.declare import Declaration, declare
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.events.dispatch import dispatch
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.lists.elect import (
     subscribe_endorsers,
     unsubscribe_endorsers,
@@ -236,6 +237,22 @@ class Site:
     def cached(self) -> int:
         """How many image files are in the cache."""
         return sum(1 for path in (self.state / "cache" / "current").iterdir() if "catalogue.json" not in path.name)
+
+    def listen(self) -> Path:
+        """Install a handler that writes down each event that it is told on standard input; its log."""
+        directory = self.state.parent / "handlers"
+        directory.mkdir(mode=0o755)
+        log, handler = directory.parent / "heard.jsonl", directory / "listener"
+        handler.write_text(f"#!/bin/sh\ncat >>{log}\n")
+        handler.chmod(0o755)
+        self.state.mkdir(exist_ok=True)
+        (self.state / "settings.json").write_text(json.dumps({"events": {"directory": str(directory)}}))
+        return log
+
+    def announce(self) -> Outcome:
+        """Tell the handlers what they have not heard of yet."""
+        with self.open() as catalogue:
+            return dispatch(catalogue, settings.load(catalogue.state.path))
 
     def journal(self, event: str) -> list[dict[str, t.Any]]:
         """The data of all journal lines of one event."""

@@ -48,15 +48,16 @@ def status(options: argparse.Namespace) -> int:
         from . import monitoring
 
         return monitoring.check(options) if options.check else monitoring.report(options)
-    lists, images = _status(options)
+    lists, endorsers, images = _status(options)
     if options.json:
-        emit_json({"lists": lists, "images": images})
+        emit_json({"lists": lists, "endorsers": endorsers, "images": images})
         return 0
     rows = [
         (item["identifier"], item["title"], item["version"], item["expires"], item["refreshed"], _state(item))
         for item in lists
     ]
     emit(*(table(("LIST", "TITLE", "VERSION", "EXPIRES", "REFRESHED", "STATE"), rows) or ["No list is subscribed."]))
+    _emit_endorsers(lists, endorsers)
     waiting = [(item["identifier"], item["rebaseline"]) for item in lists if item.get("rebaseline")]
     acts = [(name, f"{act['digest'][:16]}...", act["author"], act["at"], act["reason"]) for name, act in waiting]
     if acts:
@@ -145,7 +146,34 @@ def open_catalogue(
     )
 
 
-def _status(options: argparse.Namespace) -> tuple[list[dict[str, t.Any]], list[dict[str, t.Any]]]:
+def _emit_endorsers(lists: t.Sequence[t.Mapping[str, t.Any]], endorsers: t.Sequence[t.Mapping[str, t.Any]]) -> None:
+    elected = [
+        (item["identifier"], one["identifier"], "yes" if one["accepted"] else "no", pair["dn"], pair["ca"])
+        for item in lists
+        for one in item.get("endorsers") or ()
+        for pair in one["pairs"]
+    ]
+    if elected:
+        emit("", *table(("ENDORSER LIST", "ENDORSER", "ACCEPTED", "DN", "CA"), elected))
+    registered = [
+        (
+            one["name"],
+            "yes" if one["registered"] else f"removed by {one['author']} at {one['at']}",
+            pair["dn"],
+            pair["ca"],
+        )
+        for one in endorsers
+        for pair in one["pairs"]
+    ]
+    if registered:
+        emit("", *table(("ENDORSER", "REGISTERED", "DN", "CA"), registered))
+
+
+_Items = list[dict[str, t.Any]]
+
+
+def _status(options: argparse.Namespace) -> tuple[_Items, _Items, _Items]:
+    """The lists, the registered endorsers, and the images."""
     from ..site import queries
     from ..site.judgement import snapshot
     from ..site.store.state import StateDirectory
@@ -153,12 +181,13 @@ def _status(options: argparse.Namespace) -> tuple[list[dict[str, t.Any]], list[d
 
     try:
         with open_catalogue(options) as catalogue:
-            return queries.lists(catalogue), queries.images(catalogue)
+            return queries.lists(catalogue), queries.endorsers(catalogue), queries.images(catalogue)
     except VmimagesError as error:
         if error.code not in UNUSABLE:
             raise
     recorded = snapshot.load(StateDirectory.at(options.state_dir, index=options.index))
-    return [{"identifier": name, **item} for name, item in recorded.lists.items()], recorded.images()
+    lists = [{"identifier": name, **item} for name, item in recorded.lists.items()]
+    return lists, recorded.document.get("endorsers", []), recorded.images()
 
 
 def emit_outcome(outcome: Outcome, told: t.Mapping[str, t.Any] | None = None) -> None:

@@ -9,6 +9,7 @@ import typing as t
 
 from ..times import to_text
 from .derived.known import Files
+from .endorsers import registry
 from .judgement import asked, composition
 from .judgement.asked import Candidate, Meant
 from .judgement.assess import Assessor, Known, active_lists, latest, require_list, resolve_sha512
@@ -129,6 +130,11 @@ def describe(known: Known, formats: Files) -> dict[str, t.Any]:
         ],
         "metadata": dict(known.metadata),
     }
+
+
+def endorsers(catalogue: Catalogue) -> list[dict[str, t.Any]]:
+    """The site's registry of endorsers; those who were removed, too."""
+    return registry.told(catalogue)
 
 
 def lists(catalogue: Catalogue) -> list[dict[str, t.Any]]:

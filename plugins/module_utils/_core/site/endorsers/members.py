@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from ...imagelist.difference import Sides, compare
 from .endorser import Pair
+from .terms import Terms
 
 if t.TYPE_CHECKING:
     import sqlite3
@@ -32,6 +33,13 @@ def elected(catalogue: Catalogue, list_id: str) -> list[Elected]:
     """The persons whom the accepted version of an endorser list names, in the order of their names."""
     rows = catalogue.rows("SELECT * FROM members WHERE list_id = ? AND until IS NULL ORDER BY person", list_id)
     return [_elected(row) for row in rows]
+
+
+def accepted(catalogue: Catalogue, list_id: str, terms: Terms | None) -> list[dict[str, t.Any]] | None:
+    """The persons whom an endorser list names, and whether the site accepts them; None for a list of another kind."""
+    if terms is None:
+        return None
+    return [{**one.definition, "accepted": terms.accepts(one.person)} for one in elected(catalogue, list_id)]
 
 
 def pairs_of(catalogue: Catalogue, list_id: str, person: str) -> tuple[Pair, ...] | None:

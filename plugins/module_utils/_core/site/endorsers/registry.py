@@ -22,6 +22,11 @@ def registered(catalogue: Catalogue) -> dict[str, Endorser]:
     return {row["name"]: _endorser(row) for row in rows}
 
 
+def told(catalogue: Catalogue) -> list[dict[str, t.Any]]:
+    """Everybody who is or was in the registry, as results say it."""
+    return [describe(row) for row in catalogue.rows("SELECT * FROM endorsers ORDER BY name")]
+
+
 def find(catalogue: Catalogue, name: str) -> Endorser | None:
     """The registered endorser of this name."""
     row = record(catalogue, name)

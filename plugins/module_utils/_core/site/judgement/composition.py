@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from ...times import from_text, to_text
+from ..endorsers import members
 from ..store.touched import ALL
 from . import sheets
 from .assess import Assessor, Known, latest, rebaseline_record
@@ -192,6 +193,9 @@ def describe_list(assessor: Assessor, name: str) -> dict[str, t.Any]:
     poll, act = record.poll, record.rebaseline
     status = assessor.path_status(name)
     return {
+        "kind": subscription.kind,
+        "origin": subscription.origin or None,
+        "endorsers": members.accepted(assessor.catalogue, name, subscription.terms),
         "title": record.title,
         "uri": subscription.uri,
         "version": facts.version,

@@ -156,6 +156,7 @@ def write(catalogue: Catalogue) -> None:
 
 
 def _write(catalogue: Catalogue) -> None:
+    from ..endorsers import registry
     from .assess import Assessor
     from .composition import Former, compose
 
@@ -171,6 +172,7 @@ def _write(catalogue: Catalogue) -> None:
         "journal": {"sequence": head.sequence, "digest": head.digest, "start": head.start, "size": head.end},
         "anchors": assessor.fingerprints(),
         "rules": [rule.as_dict() for rule in assessor.decided.rules],
+        "endorsers": registry.told(catalogue),
         "lists": composed.lists,
         "sheets": {name: sheet.as_dict() for name, sheet in composed.sheets.items()},
         "derived": known.for_snapshot(catalogue),

@@ -68,23 +68,17 @@ def unsubscribe_endorsers(
     return _followed(catalogue, outcome, name, check=check)
 
 
-def elected(catalogue: Catalogue, name: str) -> list[dict[str, t.Any]]:
-    """The persons whom an endorser list names, each with whether the site has accepted this person."""
-    terms = subscription_of(catalogue, name).terms
-    return [
-        {**one.definition, "accepted": terms is not None and terms.accepts(one.person)}
-        for one in members.elected(catalogue, name)
-    ]
-
-
 def _followed(catalogue: Catalogue, outcome: Outcome, name: str, *, check: bool) -> Outcome:
     reports: list[ListReport] = []
     actions: tuple[dict[str, t.Any], ...] = ()
+    persons = None
     known = catalogue.row("SELECT active FROM lists WHERE list_id = ?", name)
     if known is not None:
         reports, actions = follow(catalogue, [name], AnchorStore(), check=check)
         if actions and not check:
             snapshot.write(catalogue)
+        if known["active"]:
+            persons = members.accepted(catalogue, name, subscription_of(catalogue, name).terms)
     return replace(
         outcome,
         changed=outcome.changed or bool(actions),
@@ -93,7 +87,7 @@ def _followed(catalogue: Catalogue, outcome: Outcome, name: str, *, check: bool)
         data={
             "subscription": outcome.data["subscription"],
             "list": outcome.data["list"],
-            "endorsers": elected(catalogue, name) if known is not None and known["active"] else [],
+            "endorsers": persons or [],
             "followed": [report.as_dict() for report in reports],
             "failures": [
                 {"list": report.identifier or None, "image": None, **report.error.as_dict()}
