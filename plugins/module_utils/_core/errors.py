@@ -172,6 +172,10 @@ REMEDIES: t.Final[t.Mapping[str, str]] = {
     "mount_clash": "Unmount what is mounted there (state absent), or choose another directory.",
     "mount_failed": "Read what the command said; it needs root, loop devices and the file system in the kernel.",
     "unmount_failed": "End the named processes, or leave the directory, and try again.",
+    "guest_foreign": "Build the initrds on a machine of the image's own architecture.",
+    "guest_command_failed": "Read what the command said. Systems as old as EL6 crash on a builder whose kernel has no "
+    "vsyscalls: boot it with vsyscall=emulate.",
+    "initrd_incomplete": "Check the image's own configuration of initrds: what was built lacks what was asked for.",
     "backup_inside": "Choose a directory for backups that is not a part of the image.",
     # the verdict
     "withdrawn": "The endorser has removed this image from its list: move to its successor.",

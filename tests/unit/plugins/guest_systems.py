@@ -92,3 +92,36 @@ def compress(kind: str, octets: bytes) -> bytes:
         "lzma": lambda plain: lzma.compress(plain, format=lzma.FORMAT_ALONE),
     }
     return packers[kind](octets)
+
+
+def build(root: t.Any, argv: t.Sequence[str]) -> None:
+    """What the system's tool would build for this command line: the modules that it is told to take, and the usual."""
+    kernel = argv[-1]
+    if argv[0] == "mkinitrd":
+        taken = [word.split("=", 1)[1] for word in argv if word.startswith(("--with=", "--preload="))]
+        target, modules = argv[-2], [*taken, "jbd", "ext3"]
+    else:
+        text = (
+            Path(root.path) / "etc/dracut.conf.d/hepix.conf"
+            if argv[0] == "dracut"
+            else Path(root.path) / "etc/initramfs-tools/modules"
+        ).read_text()
+        words = [
+            word for line in text.splitlines() if not line.startswith("#") for word in line.replace('"', " ").split()
+        ]
+        target = argv[2] if argv[0] == "dracut" else f"/boot/initrd.img-{kernel}"
+        modules = [*(word for word in words if "=" not in word), "ext4", "xfs"]
+    path = Path(root.path) / target.lstrip("/")
+    path.write_bytes(initrd("gzip", kernel, {"update-initramfs": "initramfs-tools"}.get(argv[0], argv[0]), modules))
+
+
+def render(before: t.Mapping[str, t.Any], after: t.Mapping[str, t.Any], notes: t.Sequence[t.Mapping[str, str]]) -> str:
+    """A plan as text for a person's eyes."""
+    lines = []
+    for path in after:
+        lines.append(f"=== {path}")
+        for sign, value in (("-", before[path]), ("+", after[path])):
+            lines += [f"{sign} {line}" for line in (value if isinstance(value, list) else [f"({value})"])]
+    for note in notes:
+        lines.append(f"!!! {note['requirement']} {note['text']}")
+    return "\n".join(lines) + "\n"

@@ -89,6 +89,7 @@ class Survey:
     pygrub: Pygrub
     consoles: Consoles
     disk: Disk | None
+    separate_boot: bool = False
     initrds: dict[str, Initrd] = field(default_factory=dict)
     images: dict[str, str] = field(default_factory=dict)
     pins: tuple[tuple[str, str], ...] = ()
@@ -137,6 +138,7 @@ def survey(root: Root, *, image: str | None = None) -> Survey:
         pygrub=reading("/boot", lambda: _pygrub(root, disk, separate=separate), Pygrub(None, "", Menu((), 0))),
         consoles=reading("/etc", lambda: read_consoles(root, system), Consoles((), False, None)),
         disk=disk,
+        separate_boot=separate,
         problems=problems,
     )
     unusable: tuple[str, ...] = reading("/boot", lambda: unusable_names(root), ())
