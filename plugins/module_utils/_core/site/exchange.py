@@ -21,6 +21,7 @@ from .endorsers import registry
 from .endorsers.endorser import as_dicts, read_name, read_pairs
 from .judgement import snapshot
 from .judgement.assess import active_lists, subscription_of
+from .rules.declare import replacement
 from .rules.declare import standing as standing_rules
 from .rules.rule import Rule, read_rules
 from .subscription import UUID, Subscription
@@ -273,9 +274,8 @@ def _rule_steps(catalogue: Catalogue, wanted: list[Rule] | None) -> t.Iterator[_
     before = standing_rules(catalogue)
     if wanted is None or wanted == before:
         return
-    data = [rule.as_dict() for rule in wanted]
-    event = ("rules", {"rules": data, "author": catalogue.actor})
-    yield _Step("rules", "all", [rule.as_dict() for rule in before], data, (event,))
+    event = replacement(catalogue, before, wanted, catalogue.actor)
+    yield _Step("rules", "all", [rule.as_dict() for rule in before], event[1]["rules"], (event,))
 
 
 def _invalid(place: str, what: str) -> SiteError:

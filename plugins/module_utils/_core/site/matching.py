@@ -14,7 +14,7 @@ import re
 import typing as t
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from ..durations import duration_text, parse_duration
 from ..sizes import parse_size
@@ -100,18 +100,13 @@ class Match:
         """Whether it says of whom the images are, or that it means everybody's."""
         return any(key in self.as_dict() for key in (*PROVENANCE, "all"))
 
-    @property
-    def asks_endorser(self) -> bool:
-        """Whether it compares the signer."""
-        return "endorser" in self.as_dict()
-
     def window(self, subject: Subject) -> Window | None:
         """When it fits `subject`, as that is now and grows older; None for never."""
         if not all(test(subject) for test in self.tests):
             return None
         return Window(
-            None if self.older_than is None else _later(from_text(subject.dated), self.older_than),
-            None if self.newer_than is None else _later(from_text(subject.dated), self.newer_than),
+            None if self.older_than is None else _later(subject.dated, self.older_than),
+            None if self.newer_than is None else _later(subject.dated, self.newer_than),
         )
 
     def fits(self, subject: Subject, now: datetime) -> bool:
@@ -274,8 +269,10 @@ def _size_tests(canonical: t.Mapping[str, t.Any]) -> list[_Test]:
     return tests
 
 
-def _later(when: datetime, span: timedelta) -> datetime:
+@lru_cache(maxsize=1024)
+def _later(dated: str, span: timedelta) -> datetime:
+    """Most images of a list have one date."""
     try:
-        return when + span
+        return from_text(dated) + span
     except OverflowError:
         return _NEVER

@@ -40,8 +40,7 @@ def declare(
         with catalogue.writing() as writer:
             before, after = _plan(catalogue, wanted)
             if after != before:
-                data = {"rules": [rule.as_dict() for rule in after], "author": author or catalogue.actor}
-                writer.commit(("rules", {**data, "concerns": _concerns(catalogue, before, after)}))
+                writer.commit(replacement(catalogue, before, after, author or catalogue.actor))
         if after != before:
             snapshot.write(catalogue)
         else:
@@ -86,6 +85,14 @@ def _spoken_of(catalogue: Catalogue, rules: t.Sequence[Rule], now: datetime) -> 
                 decision = rule.decide(subject)
                 if decision is not None and decision.is_in_force(now):
                     yield rule.name, row
+
+
+def replacement(
+    catalogue: Catalogue, before: t.Sequence[Rule], after: t.Sequence[Rule], author: str
+) -> tuple[str, dict[str, t.Any]]:
+    """The journal event that puts one set in the place of another, and says whom that concerns."""
+    rules = [rule.as_dict() for rule in after]
+    return "rules", {"rules": rules, "author": author, "concerns": _concerns(catalogue, before, after)}
 
 
 def _concerns(catalogue: Catalogue, before: t.Sequence[Rule], after: t.Sequence[Rule]) -> dict[str, list[str]]:
