@@ -46,7 +46,8 @@ class Receiver:
         self._checksums = checksums
         self._session = session
         self._progress = progress
-        self._answers = 1 if partial.length else 0
+        # How many answers the octets are of; those of an earlier transfer may be of any number.
+        self._answers = 2 if partial.length else 0
         self._restarted = False
         self._begin_hashing()
 

@@ -205,6 +205,16 @@ def test_a_whole_part_needs_no_server(server: t.Any, tmp_path: pathlib.Path, onc
     assert (fetched.resumed_from, fetched.octets_received, server.requests) == (len(IMAGE), 0, [])
 
 
+def test_a_whole_part_that_is_wrong_is_fetched_again_at_once(
+    server: t.Any, tmp_path: pathlib.Path, once: Policy
+) -> None:
+    cut(server, tmp_path, once, 700_000)
+    with (tmp_path / NAME).open("ab") as part:
+        part.write(OTHER[700_000:])
+    fetched = fetch(server, tmp_path, once)
+    assert (fetched.resumed_from, fetched.octets_received) == (0, len(IMAGE))
+
+
 def edit(folder: pathlib.Path, **changes: t.Any) -> None:
     """Change the record of the part."""
     document = json.loads((folder / RECORD).read_text())
