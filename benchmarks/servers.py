@@ -33,20 +33,32 @@ http {{
     types {{ }}
     default_type application/octet-stream;
     sendfile on;
-    server {{ listen 127.0.0.1:{port}; root {root}; }}
+    root {root};
+    server {{ listen 127.0.0.1:{port}; }}
+    {more}
 }}
 """
 
 
+def ports(count: int) -> list[int]:
+    """So many ports that nobody listens on."""
+    with contextlib.ExitStack() as stack:
+        chosen = [stack.enter_context(socket.socket()) for _number in range(count)]
+        for probe in chosen:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in chosen]
+
+
 @contextlib.contextmanager
-def nginx(root: pathlib.Path, run: pathlib.Path) -> t.Iterator[str]:
-    """The address, without a final slash, at which nginx serves `root`; `run` is a directory of its own."""
-    with socket.socket() as chosen:
-        chosen.bind(("127.0.0.1", 0))
-        port = chosen.getsockname()[1]
+def nginx(root: pathlib.Path, run: pathlib.Path, *, more: str = "") -> t.Iterator[str]:
+    """The address, without a final slash, at which nginx serves `root`; `run` is a directory of its own.
+
+    `more` are further servers of its configuration.
+    """
+    [port] = ports(1)
     run.mkdir(parents=True, exist_ok=True)
     user = "user root;" if os.geteuid() == 0 else ""
-    (run / "nginx.conf").write_text(_NGINX.format(run=run, root=root, port=port, user=user))
+    (run / "nginx.conf").write_text(_NGINX.format(run=run, root=root, port=port, user=user, more=more))
     with _running(["nginx", "-p", str(run), "-c", str(run / "nginx.conf"), "-e", str(run / "error.log")]) as process:
         for _attempt in range(100):
             with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port), timeout=1):
