@@ -86,7 +86,8 @@ options:
       - The images of the list to be cached once they are approved, by UUID, by tag, or by what they are like. An item
         that is a mapping is a match with the keys that O(hepix.vmimages.image_policy#module:rules[].match) has, such as
         C(format) and C(arch).
-      - When empty, these are the images that a decision approves, and with O(new_images=cache) all of them.
+      - When empty, these are the images that a decision about the image or its tag or a rule approves, and with
+        O(new_images=cache) all of them. An approval of the whole list or of its endorser selects none.
     type: list
     elements: raw
     default: []
@@ -98,7 +99,8 @@ options:
       - V(approve) approves the images of this list, without a decision about each. Those that O(select) names are
         cached.
       - V(cache) approves the images of this list, and caches all of them if O(select) names none.
-      - V(refuse) wants each image approved by its UUID. A decision about a tag does not approve it.
+      - V(refuse) wants each image approved by its UUID. No rule, and no decision about a tag, a list or an endorser,
+        approves it.
     type: str
     choices: [report, approve, cache, refuse]
     default: report
@@ -221,6 +223,18 @@ EXAMPLES = r"""
     select: [worker, login]
     new_images: cache
     refresh: always
+
+- name: Take one of the many formats of each image
+  hepix.vmimages.imagelist_subscribe:
+    uri: https://images.example.org/cernvm.list
+    endorsers:
+      - dn: /DC=org/DC=example-grid/CN=Erin Endorser
+        ca: /DC=org/DC=example-grid/CN=Example Grid Classic CA
+    select:
+      - format: qcow2
+        arch: x86_64
+        hypervisor: '*kvm*'
+    new_images: approve
 
 - name: Subscribe to whatever Erin signs, by any of her certificates
   hepix.vmimages.imagelist_subscribe:

@@ -90,7 +90,7 @@ def test_publish_subscribe_refresh_status(run_playbook: t.Any, pki: t.Any, demo_
         subscribe = _variables(**site, **_subscription(pki, server.uri))
         assert _changes(run_playbook("hepix.vmimages.publish", *publish)) == 1
         assert _changes(run_playbook("hepix.vmimages.publish", *publish)) == 0
-        assert _changes(run_playbook("hepix.vmimages.subscribe", *subscribe)) == 2
+        assert _changes(run_playbook("hepix.vmimages.subscribe", *subscribe)) == 3
         assert _changes(run_playbook("hepix.vmimages.subscribe", *subscribe)) == 0
         assert _changes(run_playbook("hepix.vmimages.refresh", *_variables(**site))) == 1
         assert _changes(run_playbook("hepix.vmimages.refresh", *_variables(**site))) == 0
@@ -137,4 +137,9 @@ def _subscription(pki: t.Any, uri: str) -> dict[str, t.Any]:
         "ca_path": str(pki.tls / "ca.pem"),
     }
     decision = {"decision": "approve", "tags": ["worker"], "reason": "Tested."}
-    return {"hepix_vmimages_subscriptions": [subscription], "hepix_vmimages_decisions": [decision]}
+    rule = {"name": "large", "decision": "blacklist", "match": {"size_min": "60 GiB"}}
+    return {
+        "hepix_vmimages_subscriptions": [subscription],
+        "hepix_vmimages_decisions": [decision],
+        "hepix_vmimages_rules": [rule],
+    }

@@ -20,6 +20,7 @@ from ..subscription import UUID
 DECISIONS: t.Final = ("approve", "blacklist", RUN_ANYWAY)
 KEYS: t.Final = ("name", "decision", "match", "except", "reason", "until")
 
+MAX_RULES: t.Final = 1000
 _NAME: t.Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9 ._-]{0,62}[A-Za-z0-9._-])?")
 
 
@@ -86,6 +87,8 @@ def read_rules(given: t.Any, *, author: str) -> list[Rule]:
     """The rules of an option, by name; ``rule_invalid`` names what is wrong, as in ``rules[2].match.size_min``."""
     if not isinstance(given, (list, tuple)):
         raise _invalid("rules", f"{given!r} is not a list of rules")
+    if len(given) > MAX_RULES:
+        raise _invalid("rules", f"there are {len(given)} rules; every image is compared with each of up to {MAX_RULES}")
     rules: dict[str, Rule] = {}
     for number, item in enumerate(given):
         where = f"rules[{number}]"

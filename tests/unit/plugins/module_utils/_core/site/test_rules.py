@@ -138,6 +138,12 @@ def test_a_rule_that_makes_no_sense_says_where(rule: t.Any, where: str) -> None:
     assert found.value.detail.startswith(f"rules[2]{where}: ")
 
 
+def test_a_set_has_an_end() -> None:
+    with pytest.raises(SiteError) as found:
+        read_rules([OLD] * 1001, author="sam")
+    assert found.value.context["option"] == "rules"
+
+
 def test_a_set_that_makes_no_sense_changes_nothing(world: World) -> None:
     world.declare(OLD)
     journal = (world.state / "journal.jsonl").read_bytes()
