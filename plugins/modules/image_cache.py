@@ -143,11 +143,33 @@ options:
         V(w)).
     type: str
     default: 1d
+  watched:
+    description:
+      - Set by the action plugin of this module, which shows how far a run is while it goes on (see the notes). Not for
+        playbooks.
+    type: dict
+    suboptions:
+      run:
+        description:
+          - The name of the run, and so of the files C(progress/<run>.json) and C(progress/<run>.lease) below
+            O(state_dir).
+        type: str
+        required: true
+      patience:
+        description:
+          - After how many seconds without a touch of its lease the run ends.
+        type: int
+        default: 60
   minimum_rate:
     description:
       - A download ends, and is tried again, that is slower than so many octets a second over half a minute.
     type: int
     default: 1024
+notes:
+  - While the task runs, lines on standard error tell how far each image is. The module runs in the background for that,
+    and stops by itself when the play is interrupted, is over its time, or is gone. In check mode, with C(async), with
+    C(no_log) and where the variable C(hepix_vmimages_progress) is V(false) it runs as any other module.
+  - The files in C(progress) below O(state_dir) tell the same to everybody who may read them, and to C(vmimages status).
 seealso:
   - module: hepix.vmimages.imagelist_subscribe
   - module: hepix.vmimages.image_decision
@@ -526,6 +548,7 @@ context:
   returned: failure
 """
 
+import contextlib
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
@@ -543,6 +566,7 @@ from ansible_collections.hepix.vmimages.plugins.module_utils._core.site import s
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.cache.sync import sync
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.cache.work import Limits
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.lists.refresh import refresh
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.progress.telling import telling
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.store.catalogue import Catalogue
 
 ARGUMENTS = {
@@ -564,6 +588,10 @@ ARGUMENTS = {
     "retries": {"type": "int", "default": 3},
     "timeout": {"type": "str", "default": "1d"},
     "minimum_rate": {"type": "int", "default": 1024},
+    "watched": {
+        "type": "dict",
+        "options": {"run": {"type": "str", "required": True}, "patience": {"type": "int", "default": 60}},
+    },
     **CATALOGUE,
 }
 
@@ -579,7 +607,11 @@ def bring_up_to_date(module: AnsibleModule) -> Outcome:
         timeout=duration(options, "timeout").total_seconds(),
         minimum_rate=options["minimum_rate"],
     )
-    with Catalogue.open(options["state_dir"], index_path=options["index"], warn=module.warn) as catalogue:
+    with contextlib.ExitStack() as stack:
+        catalogue = stack.enter_context(
+            Catalogue.open(options["state_dir"], index_path=options["index"], warn=module.warn)
+        )
+        board = stack.enter_context(telling(catalogue.state, "image_cache", **(options["watched"] or {})))
         upkeep = settings.upkeep(catalogue.state.path, options, catalogue.warn)
         refreshed = refresh(catalogue, lists=options["lists"], check=check) if options["refresh"] else Outcome(False)
         synced = sync(
@@ -592,6 +624,7 @@ def bring_up_to_date(module: AnsibleModule) -> Outcome:
             limits=limits,
             upkeep=upkeep,
             check=check,
+            progress=board,
         )
     return _both(refreshed, synced)
 

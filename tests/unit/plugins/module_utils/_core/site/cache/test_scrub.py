@@ -178,7 +178,8 @@ def _resident(path: Path) -> int:
     pages = (size + mmap.PAGESIZE - 1) // mmap.PAGESIZE
     library = ctypes.CDLL(None, use_errno=True)
     library.mmap.restype = ctypes.c_void_p
-    library.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t] + [ctypes.c_int] * 3 + [ctypes.c_long]
+    numbers = (ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long)
+    library.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *numbers]
     library.mincore.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p]
     library.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
     with path.open("rb") as stream:
