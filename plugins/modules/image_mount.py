@@ -58,8 +58,8 @@ options:
   state:
     description:
       - V(present) mounts the image.
-      - V(absent) takes down all that is mounted at O(path) and under it, whoever left it, and removes the directory if
-        it is empty then.
+      - V(absent) takes down the image at O(path), whoever left it there, with all that is mounted in it, and removes
+        the directory if it is empty then. What is no image is left alone, and refused.
     type: str
     choices: [present, absent]
     default: present

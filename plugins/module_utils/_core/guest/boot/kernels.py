@@ -46,8 +46,9 @@ class Kernel:
     @property
     def is_xen_only(self) -> bool:
         """A kernel-xen of the time before one kernel ran everywhere: it runs under a hypervisor, paravirtualised."""
-        by_name = self.version.endswith("xen") or "-xen" in self.version
-        return self.options.get("X86_64_XEN") == "y" or self.options.get("X86_XEN") == "y" or by_name
+        if self.options:
+            return self.options.get("X86_64_XEN") == "y" or self.options.get("X86_XEN") == "y"
+        return self.version.endswith("xen") or "-xen" in self.version
 
     @property
     def number(self) -> tuple[int, ...]:

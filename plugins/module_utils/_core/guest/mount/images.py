@@ -63,12 +63,16 @@ def mount_image(image: str, path: str, *, writable: bool, check: bool) -> Outcom
 
 
 def unmount_image(path: str, *, check: bool) -> Outcome:
-    """Take down all that is mounted at `path` and under it, and remove the directory if it is empty then.
+    """Take down the image, or unpacked system, at `path` and what is mounted in it; remove the directory if empty.
 
-    Raises `GuestError` (unmount_failed, with the processes that hold it).
+    Raises `GuestError`: mount_clash (something else is mounted at `path`, which is left alone), unmount_failed (with
+    the processes that hold it).
     """
     target = os.path.realpath(path)
     there = below(target)
+    if not any(mount.target == target for mount in there):
+        there = ()
+    _refuse_foreign(target, there)
     state: dict[str, t.Any] = {"image": there[0].image if there else None, "root": target, "writable": False}
     if not there:
         return Outcome(False, data={**state, "mounts": [], "layout": None})
@@ -154,6 +158,14 @@ def _refuse_clash(source: str, target: str, there: t.Sequence[Mounted]) -> None:
         raise GuestError("mount_clash", f"{target} is not a directory", path=target)
     if not there and Path(target).is_dir() and any(Path(target).iterdir()):
         raise GuestError("mount_clash", f"{target} is not empty, and a mount would hide what it holds", path=target)
+
+
+def _refuse_foreign(target: str, there: t.Sequence[Mounted]) -> None:
+    """A file system of the machine itself is not an image: neither a loop device is behind it, nor a directory."""
+    for mount in there:
+        if mount.target == target and mount.image is None and mount.root == "/":
+            what = shown(mount.device)
+            raise GuestError("mount_clash", f"{target} has {what} mounted, which is no image", path=target)
 
 
 def _refuse_use(source: str, target: str, *, writable: bool) -> None:

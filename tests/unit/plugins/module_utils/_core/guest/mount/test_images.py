@@ -165,6 +165,18 @@ def test_an_unpacked_system_is_bound(tmp_path: Path, place: Path) -> None:
 
 
 class TestRefusals:
+    def test_a_file_system_of_the_machine_is_never_taken_down(self, tmp_path: Path) -> None:
+        place = tmp_path / "own"
+        place.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "own", str(place)], check=True)
+        try:
+            assert refusal(unmount_image, str(place), check=False).code == "mount_clash"
+            assert not unmount_image(str(tmp_path), check=False).changed
+            assert [mount.kind for mount in below(str(place))] == ["tmpfs"]
+        finally:
+            subprocess.run(["umount", str(place)], check=True)
+        assert refusal(unmount_image, "/", check=True).code == "mount_clash"
+
     def test_another_image_is_not_mounted_over_one(self, image: Path, place: Path, tmp_path: Path) -> None:
         other = tmp_path / "other.img"
         shutil.copyfile(image, other)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import typing as t
@@ -24,6 +25,9 @@ def system(tmp_path: Path) -> Path:
     for name in ("bin", "dev", "proc", "sys", "etc"):
         (tree / name).mkdir(parents=True)
     shutil.copy("/bin/busybox", tree / "bin" / "busybox")
+    for library in libraries("/bin/busybox"):
+        (tree / library.lstrip("/")).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(library, tree / library.lstrip("/"))
     for name in ("sh", "ls", "cat", "kill", "sleep", "env", "ip", "mount", "id"):
         (tree / "bin" / name).symlink_to("busybox")
     return tree
@@ -36,6 +40,12 @@ def inside(system: Path) -> t.Iterator[t.Callable[..., str]]:
     assert str(system) not in Path("/proc/self/mountinfo").read_text()
 
 
+def libraries(program: str) -> list[str]:
+    """The files that a program is linked to; none where it is static."""
+    said = subprocess.run(["ldd", program], check=False, capture_output=True, text=True).stdout
+    return re.findall(r"(/\S+) \(0x", said)
+
+
 def refusal(call: t.Callable[..., t.Any], *arguments: t.Any, **more: t.Any) -> GuestError:
     with pytest.raises(GuestError) as caught:
         call(*arguments, **more)
@@ -43,7 +53,7 @@ def refusal(call: t.Callable[..., t.Any], *arguments: t.Any, **more: t.Any) -> G
 
 
 def test_a_command_runs_in_the_system(inside: t.Any) -> None:
-    assert inside("ls", "/") == "bin\ndev\netc\nproc\nsys"
+    assert {"bin", "dev", "etc", "proc", "sys"} <= set(inside("ls", "/").split())
     assert inside("sh", "-c", "echo $0 $1", "it's", "; ls") == "it's ; ls"
 
 

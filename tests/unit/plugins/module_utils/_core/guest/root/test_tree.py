@@ -105,7 +105,8 @@ class TestPaths:
         assert refusal(Root, tree / "nothing") == "root_missing"
         assert refusal(Root, tree / "etc" / "motd") == "root_missing"
 
-    @settings(max_examples=150, deadline=None)
+    @pytest.mark.needs("root")
+    @settings(max_examples=80, deadline=None)
     @given(
         links=st.lists(
             st.lists(st.sampled_from(["..", ".", "", "a", "b", "c", "d"]), min_size=1, max_size=6).map("/".join),
@@ -134,8 +135,6 @@ class TestPaths:
 
 def inside(tree: Path, path: str) -> str | None:
     """What a process whose root directory is the tree reads at `path`."""
-    if os.geteuid() != 0:
-        pytest.skip("only root may change its root directory")
     reading, writing_end = os.pipe()
     child = os.fork()
     if child == 0:
