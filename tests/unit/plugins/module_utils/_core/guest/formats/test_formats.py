@@ -228,29 +228,29 @@ else
    set default="${saved_entry}"
 fi
 function gfxmode {
-	set gfxpayload="${1}"
+\tset gfxpayload="${1}"
 }
 menuentry 'Debian' --class gnu-linux $menuentry_id_option 'gnulinux-simple-x' {
-	insmod ext2
-	set root='hd0,msdos1'
-	if [ x$feature_platform_search_hint = xy ]; then
-		search --no-floppy --fs-uuid --set=root --hint-bios=hd0,msdos1  0f3a
-	else
-		search --no-floppy --fs-uuid --set=root 0f3a
-	fi
-	echo	'Loading Linux {'
-	linux	/vmlinuz-6.1 root=LABEL=/ ro  quiet
-	initrd	/initrd-6.1
+\tinsmod ext2
+\tset root='hd0,msdos1'
+\tif [ x$feature_platform_search_hint = xy ]; then
+\t\tsearch --no-floppy --fs-uuid --set=root --hint-bios=hd0,msdos1  0f3a
+\telse
+\t\tsearch --no-floppy --fs-uuid --set=root 0f3a
+\tfi
+\techo\t'Loading Linux {'
+\tlinux\t/vmlinuz-6.1 root=LABEL=/ ro  quiet
+\tinitrd\t/initrd-6.1
 }
 submenu 'More' $menuentry_id_option 'more' {
-	menuentry 'Old' --id old {
-		linux16 /vmlinuz-5.10 ro
-		initrd16 /early.img /initrd-5.10
-	}
-	menuentry "Xen" {
-		multiboot2 /xen.gz
-		module2 /vmlinuz-6.1 ro
-	}
+\tmenuentry 'Old' --id old {
+\t\tlinux16 /vmlinuz-5.10 ro
+\t\tinitrd16 /early.img /initrd-5.10
+\t}
+\tmenuentry "Xen" {
+\t\tmultiboot2 /xen.gz
+\t\tmodule2 /vmlinuz-6.1 ro
+\t}
 }
 menuentry 'Last' { true
 }
