@@ -8,6 +8,7 @@ import json
 import typing as t
 from dataclasses import dataclass, field
 
+from ..endorserlist.kinds import IMAGE_LIST
 from ..errors import SiteError
 from .endorsers import registry
 from .endorsers.endorser import as_dicts, read_pair
@@ -36,10 +37,16 @@ class Target:
 def about_lists(catalogue: Catalogue, names: t.Sequence[str], decision: str) -> t.Iterator[Target]:
     """The lists by their identifiers; ``unknown_list`` for one that is not subscribed, unless it is blacklisted or
     cleared by its identifier."""
-    for name in names:
+    for number, name in enumerate(names):
         row = catalogue.row(
-            "SELECT list_id, active FROM lists WHERE list_id = ? OR uri = ? ORDER BY active DESC", name.lower(), name
+            "SELECT list_id, active, kind FROM lists WHERE list_id = ? OR uri = ? ORDER BY active DESC",
+            name.lower(),
+            name,
         )
+        if row is not None and row["kind"] != IMAGE_LIST:
+            raise _invalid(
+                f"whole_lists[{number}]", f"{name} is a list of endorsers; decide about them, or their lists"
+            )
         if row is not None and (row["active"] or decision in _ALWAYS):
             yield Target("list", row["list_id"])
         elif UUID.match(name.lower()) and decision in _ALWAYS:
@@ -106,11 +113,13 @@ def _signer(catalogue: Catalogue, given: str) -> tuple[str, ...] | None:
 
 
 def _is_bound(catalogue: Catalogue, pair: tuple[str, str]) -> bool:
-    """Whether the registry or a subscription names this very pair."""
+    """Whether the registry, a subscription or a list of endorsers names this very pair."""
     if registry.holder(catalogue, pair) is not None:
         return True
-    rows = catalogue.rows("SELECT definition FROM lists WHERE active = 1")
-    bound = (item for row in rows for item in json.loads(row["definition"])["endorsers"])
+    subscribed = catalogue.rows("SELECT definition FROM lists WHERE active = 1")
+    elected = catalogue.rows("SELECT definition FROM members WHERE until IS NULL")
+    bound = [item for row in subscribed for item in json.loads(row["definition"]).get("endorsers", ())]
+    bound += [item for row in elected for item in json.loads(row["definition"])["pairs"]]
     return any((item.get("dn"), item.get("ca")) == pair for item in bound)
 
 

@@ -8,6 +8,9 @@ import typing as t
 
 import pytest
 
+from .test_endorserlist_subscribe import VO_LIST, elect
+from .test_endorserlist_subscribe import subscribe as follow
+
 LIST = "5d4ce0b3-4fb5-4bd0-9b0f-6c1ea2a57ee3"
 IMAGE = "2b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1"
 
@@ -111,3 +114,14 @@ def test_an_endorser_that_may_be_misspelt_is_a_warning(subscribed: t.Any) -> Non
     options = {"decision": "blacklist", "state_dir": str(subscribed.state_dir), "endorsers": [pair]}
     assert "endorsers[0]: no list is signed by /CN=Nobody" in subscribed.done("image_decision", options).warnings[0]
     assert subscribed.run("image_decision", {**options, "decision": "approve"})["code"] == "unknown_endorser"
+
+
+def test_whom_a_vo_has_elected_is_decided_for_and_its_list_is_no_list_of_images(bench: t.Any) -> None:
+    bench.publish()
+    elect(bench)
+    follow(bench)
+    options = {"decision": "approve", "state_dir": str(bench.state_dir)}
+    pair = {"dn": bench.pki.endorser.dn, "ca": bench.pki.endorser.ca}
+    assert bench.done("image_decision", {**options, "endorsers": [pair]})["changed"] is True
+    refused = bench.run("image_decision", {**options, "whole_lists": [VO_LIST]})
+    assert (refused["code"], refused["context"]["option"]) == ("decision_invalid", "whole_lists[0]")

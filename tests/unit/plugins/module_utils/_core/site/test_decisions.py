@@ -205,6 +205,20 @@ def test_an_endorser_is_decided_about_in_every_list(world: World) -> None:
     assert world.verdict(IMAGE)["allowed"] and world.verdict(IMAGE_2)["code"] == "blacklisted"
 
 
+def test_a_blacklisted_endorser_is_stopped_without_any_network_and_with_the_next_list(world: World) -> None:
+    world.publish("1", [world.image()])
+    world.subscribe(new_images="cache")
+    world.sync()
+    world.decide("blacklist", endorsers=[_endorser(world)], reason="no longer trusted")
+    (world.web / LIST).unlink()
+    assert world.verdict()["code"] == "blacklisted"
+    world.sync()
+    assert world.files("current") == []
+    world.publish("2", [world.image(IMAGE_2)])
+    world.refresh()
+    assert world.verdict(IMAGE_2)["code"] == "blacklisted"
+
+
 def test_another_endorser_who_steps_in_is_not_the_approved_one(world: World) -> None:
     other = world.pki.issue("Other Endorser", 100)
     image = world.image()
