@@ -134,6 +134,20 @@ versions:
       description: Whether it is what counts now.
       type: bool
       sample: true
+    removed:
+      description: The images that it no longer holds, which the one before did.
+      type: list
+      elements: dict
+      returned: with O(history_dir)
+      contains:
+        identifier:
+          description: The UUID of the image.
+          type: str
+          sample: 2b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1
+        reason:
+          description: Why it was removed, as O(hepix.vmimages.imagelist_publish#module:images[].removal_reason) said.
+          type: str
+          sample: The kernel has a hole
     rebaselined:
       description: Whether it was let in by a re-baselining.
       type: bool
@@ -469,6 +483,28 @@ problems:
   type: list
   elements: dict
   returned: success
+evidence:
+  description: What is kept about the octets of images, the reports of their audits and the lists of their packages.
+  type: list
+  elements: dict
+  returned: with O(history_dir)
+  contains:
+    image_sha512:
+      description: The SHA-512 digest of the image, in hexadecimal digits.
+      type: str
+      sample: 9b71d2...
+    kind:
+      description: V(audit_report) or V(package_manifest).
+      type: str
+      sample: audit_report
+    sha512:
+      description: The SHA-512 digest of the file, in hexadecimal digits.
+      type: str
+      sample: 0f5a2c...
+    path:
+      description: Where it is kept.
+      type: str
+      sample: /home/erin/endorsed/5d4ce0b3-4fb5-4bd0-9b0f-6c1ea2a57ee3/evidence/0f5a2c.json
 code:
   description: The stable code of the refusal.
   type: str

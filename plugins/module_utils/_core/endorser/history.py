@@ -176,11 +176,15 @@ class History:
 
     def write_evidence(self, sha512: str, octets: bytes) -> None:
         """Keep a file about an image, before it is recorded. Raises TransferError."""
-        folder = self.directory / "evidence"
-        with storage_errors(folder):
-            folder.mkdir(mode=0o700, exist_ok=True)
-        write_atomic(folder / f"{sha512}.json", octets, 0o600)
+        path = self.evidence_path(sha512)
+        with storage_errors(path.parent):
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+        write_atomic(path, octets, 0o600)
         fsync_directory(self.directory)
+
+    def evidence_path(self, sha512: str) -> Path:
+        """Where a file about an image is kept, by its own digest."""
+        return self.directory / "evidence" / f"{sha512}.json"
 
     def message(self, entry: Entry) -> bytes:
         """The octets of a recorded message. Raises PublishError ``history_unreadable``."""

@@ -30,6 +30,11 @@ def history(history_dir: Path, identifier: str, *, between: tuple[str, str] | No
         "versions": [{**version, "standing": version["number"] in standing} for version in versions],
         "difference": chronicle.between(kept, *between) if between else None,
         "problems": [problem.as_dict() for problem in problems],
+        "evidence": [
+            {"image_sha512": image, "kind": kind, "sha512": sha512, "path": str(kept_in.evidence_path(sha512))}
+            for image, kinds in sorted(record.evidence.items())
+            for kind, sha512 in sorted(kinds.items())
+        ],
     }
 
 
@@ -46,5 +51,6 @@ def _kept(kept_in: History, entry: Entry) -> chronicle.Kept:
         "message": str(kept_in.path(entry.sequence, entry.version)),
         "message_sha256": entry.sha256,
         "content_sha512": entry.sha512_of_content,
+        "removed": [{"identifier": name, "reason": reason} for name, reason in sorted(entry.removed.items())],
     }
     return chronicle.Kept(entry.version, facts, lambda: kept_in.message(entry))

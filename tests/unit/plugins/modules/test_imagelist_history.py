@@ -109,3 +109,18 @@ def test_a_changed_journal_is_refused(site: t.Any) -> None:
     journal.write_bytes(journal.read_bytes().replace(b'"version":"1"', b'"version":"9"', 1))
     answer = tell(site)
     assert (answer.failed, answer["code"]) == (True, "journal_damaged")
+
+
+def test_an_endorser_is_told_why_an_image_went_and_what_is_kept_about_one(bench: t.Any) -> None:
+    manifest = bench.work / "manifest.json"
+    manifest.write_text('{"spdxVersion": "SPDX-2.3", "packages": [{"name": "bash"}]}')
+    bench.publish(bench.image(package_manifest=str(manifest)), bench.image(OTHER_IMAGE))
+    gone = {"identifier": OTHER_IMAGE, "state": "absent", "removal_reason": "The kernel has a hole"}
+    bench.publish(gone, purge_images=False)
+    answer = tell(bench, endorser=True)
+    assert [one["removed"] for one in answer["versions"]] == [
+        [],
+        [{"identifier": OTHER_IMAGE, "reason": "The kernel has a hole"}],
+    ]
+    (kept,) = answer["evidence"]
+    assert (kept["kind"], Path(kept["path"]).read_bytes()) == ("package_manifest", manifest.read_bytes())
