@@ -124,3 +124,42 @@ def test_an_endorser_is_told_why_an_image_went_and_what_is_kept_about_one(bench:
     ]
     (kept,) = answer["evidence"]
     assert (kept["kind"], Path(kept["path"]).read_bytes()) == ("package_manifest", manifest.read_bytes())
+
+
+def test_a_list_of_endorsers_has_a_history_as_well(bench: t.Any) -> None:
+    signer, vo_list = bench.pki.issue("Vera Voms"), "7c1f0a52-0c55-4c5c-a7f1-2f3f3c1d5a90"
+    uri = f"{bench.server}/endorsers.list"
+    erin = {"identifier": "erin", "pairs": [{"dn": bench.pki.endorser.dn, "ca": bench.pki.endorser.ca}]}
+    for endorsers in ([erin], []):
+        bench.done(
+            "endorserlist_publish",
+            {
+                "identifier": vo_list,
+                "vo": "example",
+                "uri": uri,
+                "endorsers": endorsers,
+                "certificate": str(signer.certificate_path),
+                "private_key": str(signer.key_path),
+                "history_dir": str(bench.history_dir),
+                "uploads": [{"uri_match": f"{bench.server}/", "uri_replace": f"{bench.www}/"}],
+                **bench.trust,
+            },
+        )
+        bench.done(
+            "endorserlist_subscribe",
+            {
+                "uri": uri,
+                "authorities": [{"dn": signer.dn, "ca": signer.ca}],
+                "ca_path": str(bench.pki.tls / "ca.pem"),
+                "allow_private": True,
+                "state_dir": str(bench.state_dir),
+                "refresh": "always",
+                **bench.trust,
+            },
+        )
+    for endorser in (False, True):
+        answer = tell(bench, list=vo_list, endorser=endorser, between=["1", "2"])
+        assert not answer.failed, answer["msg"]
+        assert [one["intact"] for one in answer["versions"]] == [True, True]
+        (changed,) = [one for one in answer["difference"]["keys"] if one["key"] == "hv:endorsers"]
+        assert (len(changed["before"]), changed["after"]) == (1, [])

@@ -69,7 +69,7 @@ def line(entry: Entry) -> dict[str, t.Any]:
 def decision(entry: Entry) -> dict[str, t.Any]:
     """A line about a decision."""
     keys = ("decision", "target_type", "target", "reason", "author", "until")
-    return {**line(entry), **{key: entry.data[key] for key in keys}, "list": entry.data.get("list") or None}
+    return {**line(entry), **{key: entry.data.get(key) for key in keys}, "list": entry.data.get("list") or None}
 
 
 @dataclass
@@ -137,8 +137,10 @@ class _Told:
         self.rebaselines.append({**line(entry), **told, "state": "pending"})
 
     def _subscribed(self, entry: Entry) -> None:
-        told = {key: entry.data[key] for key in ("uri", "endorsers")}
-        self.subscriptions.append({**line(entry), "event": "subscribed", **told})
+        data = entry.data
+        # Of a VO's list of endorsers, those who may sign it are its authorities.
+        signers = data.get("endorsers") or data.get("authorities") or []
+        self.subscriptions.append({**line(entry), "event": "subscribed", "uri": data["uri"], "endorsers": signers})
 
     def _unsubscribed(self, entry: Entry) -> None:
         self._end_acts()

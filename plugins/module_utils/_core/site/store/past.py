@@ -17,6 +17,7 @@ import typing as t
 from dataclasses import dataclass
 from datetime import datetime
 
+from ...endorserlist.kinds import IMAGE_LIST
 from ...errors import SiteError
 from ...times import to_text
 from . import archive, index, journal, replay, touched
@@ -145,7 +146,7 @@ class _FromIndex:
         known = connection.execute("SELECT kind, definition FROM lists WHERE list_id = ?", (list_id,)).fetchone()
         said = {table: rows.take(entry.sequence) for table, rows in self._messages.items()}
         rows = self._images.take(entry.sequence)
-        if known["kind"] != _IMAGE_LIST:
+        if known["kind"] != IMAGE_LIST:
             replay.apply(connection, entry, self._load)
             return
         replay.settle_rebaselines(connection, list_id, entry.data["content_sha512"])
