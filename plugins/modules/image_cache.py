@@ -234,21 +234,43 @@ lists:
     new_images:
       description: The UUIDs of the images that were not in the list before.
       type: list
+      returned: for an image list
       elements: str
       sample: []
     withdrawn_images:
       description: The UUIDs of the images that are no longer in the list.
       type: list
+      returned: for an image list
       elements: str
       sample: []
     changed_images:
       description: The UUIDs of the images that have other octets than before.
       type: list
+      returned: for an image list
       elements: str
       sample: []
     clashes:
       description: The UUIDs of the images that belong to another list, and are refused.
       type: list
+      returned: for an image list
+      elements: str
+      sample: []
+    new_endorsers:
+      description: The persons that were not in the list before.
+      type: list
+      returned: for an endorser list
+      elements: str
+      sample: [erin@example.org]
+    gone_endorsers:
+      description: The persons that are no longer in the list.
+      type: list
+      returned: for an endorser list
+      elements: str
+      sample: []
+    changed_endorsers:
+      description: The persons with other certificates, lists or addresses than before.
+      type: list
+      returned: for an endorser list
       elements: str
       sample: []
     error:
@@ -459,7 +481,8 @@ actions:
   contains:
     action:
       description:
-        - V(accept) for a list; V(download), V(expire), V(restore), V(read) or V(purge) for the file of an image;
+        - V(accept) for a list; V(subscribe) and V(unsubscribe) for one that an endorser list brings or takes away;
+          V(download), V(expire), V(restore), V(read) or V(purge) for the file of an image;
           V(derive) and V(underive) for a file that is made of one.
       type: str
       sample: download
@@ -472,10 +495,15 @@ actions:
       description: The UUID of the list.
       type: str
       sample: 5d4ce0b3-4fb5-4bd0-9b0f-6c1ea2a57ee3
+    reason:
+      description: Why a subscription was ended.
+      type: str
+      returned: when the action is V(unsubscribe)
+      sample: The site no longer subscribes to the endorser list 7c1f0a52-0c55-4c5c-a7f1-2f3f3c1d5a90.
     version:
       description: The version of the list, or of the image.
       type: str
-      returned: unless a file is purged
+      returned: unless a file is purged, or a subscription made or ended
       sample: '2'
     size:
       description: The size of the file in octets.

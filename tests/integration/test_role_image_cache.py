@@ -179,7 +179,9 @@ def fresh(place: Path, wheelhouse: Path, subscription: dict[str, t.Any], run_pla
         "image_cache_report_html": "/var/www/vmimages/index.html",
         "image_cache_mail": {"from": "vmimages@example.org", "smtp": "localhost:25"},
         "image_cache_purge_expired": "14d",
-        "image_cache_subscriptions": [subscription],
+        "image_cache_endorsers": [{"name": "erin", "pairs": subscription["endorsers"]}],
+        "image_cache_endorser_lists": [{"identifier": "7c1f0a52-0c55-4c5c-a7f1-2f3f3c1d5a90", "state": "absent"}],
+        "image_cache_subscriptions": [{**subscription, "endorsers": [{"name": "erin"}]}],
         "image_cache_rules": [
             {
                 "name": "huge",
@@ -361,7 +363,12 @@ def test_variables_that_cannot_be_are_refused_in_words(tree: Tree, variables: di
 
 @pytest.mark.parametrize(
     ("task", "module"),
-    [("Subscribe", "imagelist_subscribe"), ("Declare the rules", "image_policy"), ("Decide", "image_decision")],
+    [
+        ("Subscribe", "imagelist_subscribe"),
+        ("Subscribe to lists of endorsers", "endorserlist_subscribe"),
+        ("Declare the rules", "image_policy"),
+        ("Decide", "image_decision"),
+    ],
 )
 def test_the_role_hands_every_option_of_a_module_on(task: str, module: str) -> None:
     tasks = yaml.safe_load((ROLE / "tasks/lists.yml").read_text())[0]["block"]

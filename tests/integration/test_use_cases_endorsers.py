@@ -229,8 +229,13 @@ def test_use_case_3_6_a_site_stops_all_images_of_an_endorser(vo: Vo, erin: Endor
     assert (site.approved(), site.cached()) == ([], 0)
     site.web.nginx.start()
     erin.publish(erin.image(running))
-    site.refresh()
+    assert site.refresh().data["failures"] == []
     assert site.approved() == []
+    assert "The site has taken away what erin of the endorser list" in site.verdict(running)["reasons"][0]["text"]
+    site.register({"name": "erin", "pairs": [erin.pair]})
+    site.decide("clear", running)
+    site.update()
+    assert site.approved() == [running]
 
 
 def test_use_case_3_8_endorser_a_is_replaced_by_endorser_b(web: Web, site: Site, erin: Endorser) -> None:

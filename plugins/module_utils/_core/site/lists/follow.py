@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 from ...errors import TrustError, VmimagesError
 from ..endorsers import members, registry
+from ..endorsers.endorser import Pair
 from ..judgement.assess import active_lists, subscription_of
 from ..judgement.path_status import AnchorStore, Judge
 from ..judgement.records import list_records
@@ -200,17 +201,21 @@ def _asked(catalogue: Catalogue, subscription: Subscription, name: str) -> list[
     terms = subscription.terms
     if terms is None or terms.lists != "subscribe":
         return []
-    barred = {(row["dn"], row["ca"]) for row in registry.barred(catalogue)}
     persons: dict[str, list[str]] = {}
     addresses: dict[str, tuple[str, str | None]] = {}
     for one in members.elected(catalogue, name):
-        if not terms.accepts(one.person) or barred.issuperset(one.pairs):
+        if not terms.accepts(one.person) or _is_barred(catalogue, one.pairs):
             continue
         for uri, identifier in one.lists:
             key = identifier or uri
             addresses.setdefault(key, (uri, identifier))
             persons.setdefault(key, []).append(one.person)
     return [subscription.derived(uri, identifier, persons[key]) for key, (uri, identifier) in addresses.items()]
+
+
+def _is_barred(catalogue: Catalogue, pairs: t.Sequence[Pair]) -> bool:
+    """Whether the site has taken away every one of these pairs."""
+    return {(row["dn"], row["ca"]) for row in registry.barred(catalogue)}.issuperset(pairs)
 
 
 def _derived(catalogue: Catalogue, name: str) -> dict[str, Subscription]:
@@ -243,6 +248,8 @@ def _why(catalogue: Catalogue, name: str, subscription: Subscription) -> str:
             return members.absence(catalogue, name, named.name)
         if terms is not None and terms.lists == "subscribe" and not terms.accepts(named.name):
             return f"The site does not accept {named.name} of the endorser list {name}."
+        if _is_barred(catalogue, members.pairs_of(catalogue, name, named.name) or ()):
+            return f"The site has taken away what {named.name} of the endorser list {name} signs with."
     if terms is not None and terms.lists != "subscribe":
         return _words("The site no longer follows", name)
     return (
