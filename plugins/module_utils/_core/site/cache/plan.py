@@ -222,12 +222,13 @@ def _unwanted(catalogue: Catalogue, name: str, judged: _Judged) -> t.Iterator[St
 def _needed(catalogue: Catalogue, name: str, row: sqlite3.Row, *, reread: Names) -> t.Iterator[Step]:
     record = record_of(catalogue, name)
     state = record["state"] if record is not None else ""
-    current, expired = catalogue.state.current / name, catalogue.state.expired / name
+    current = catalogue.state.current / name
     present = stat_record(current)
     if present is not None:
         if reread(name) or state != "current" or not proves(record, present, row):
             yield Step("read", name, row, source=current)
         return
+    expired = catalogue.state.expired / name
     kept = stat_record(expired)
     if kept is None:
         yield Step("download", name, row)

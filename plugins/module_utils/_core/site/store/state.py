@@ -11,6 +11,7 @@ import pwd
 import time
 import typing as t
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from ...errors import SiteError
@@ -58,12 +59,12 @@ class StateDirectory:
         """Images on their way."""
         return self.path / "cache" / "downloading"
 
-    @property
+    @cached_property
     def current(self) -> Path:
         """Verified images that the site wants."""
         return self.path / "cache" / "current"
 
-    @property
+    @cached_property
     def expired(self) -> Path:
         """Images that lost their endorsement or their approval, kept for a while."""
         return self.path / "cache" / "expired"
