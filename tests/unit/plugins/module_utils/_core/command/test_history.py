@@ -89,6 +89,23 @@ def test_an_audit_never_ends_with_0(site: t.Any, call: Callable[..., Answer]) ->
         assert code == 1 and "option_invalid" in err
 
 
+def test_whoever_may_not_open_the_catalogue_gets_the_same_answers(site: t.Any, call: Callable[..., Answer]) -> None:
+    path, when = call("verdict", IMAGE)[1].strip(), to_text(datetime.now(timezone.utc))
+    closed = ("--index", "/proc/no/such/index.sqlite", "--json")
+    for arguments in ((path,), (IMAGE, "--at", when), ("worker", "--at", when)):
+        code, out, _err = call("verdict", "--json", *arguments)
+        other, said, _err = call("verdict", *closed, *arguments)
+        assert (other, json.loads(said)["verdict"]) == (code, json.loads(out)["verdict"])
+    digest = json.loads(call("verdict", "--json", IMAGE)[1])["sha512"]
+    copy = site.work / "copy.img"
+    copy.write_bytes(Path(path).read_bytes())
+    assert call("verdict", *closed[:2], digest)[:2] == (0, f"{path}\n")
+    assert "file_unknown" in call("verdict", *closed[:2], str(copy))[2]
+    assert call("verdict", *closed[:2], "--hash", str(copy))[:2] == (0, f"{copy}\n")
+    code, _out, err = call("verdict", *closed[:2], "--at", when, str(copy))
+    assert code == 1 and "file_unknown" in err
+
+
 def test_the_history_of_a_list_is_a_table(site: t.Any, call: Callable[..., Answer]) -> None:
     site.publish(site.image(octets=b"newer"), site.image(OTHER_IMAGE))
     site.subscribe(refresh="always")
