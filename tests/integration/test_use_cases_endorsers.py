@@ -382,6 +382,22 @@ def test_a_list_that_two_persons_sign_outlives_one_of_them(web: Web, vo: Vo, eri
     assert site.approved() == [image["identifier"]]
 
 
+def test_a_list_of_two_vos_goes_on_with_the_other_one(
+    web: Web, vo: Vo, erin: Endorser, site: Site, running: str
+) -> None:
+    other = Vo(web, list_id="8c1f0a52-0c55-4c5c-a7f1-2f3f3c1d5a90", name="another")
+    other.elect(erin.entry())
+    site.follow(other)
+    assert len(site.journal("subscribed")) == 3
+    vo.elect()
+    site.update()
+    assert site.approved() == [running]
+    with site.open() as catalogue:
+        row = catalogue.row("SELECT definition FROM lists WHERE list_id = ? AND active = 1", erin.list_id)
+    assert row is not None
+    assert json.loads(row["definition"])["origin"] == other.list_id
+
+
 def test_a_rebuild_gives_the_same_index(vo: Vo, erin: Endorser, site: Site, running: str) -> None:
     gone = {"dn": "/CN=gone", "ca": "/CN=CA"}
     site.register({"name": "A", "pairs": [erin.pair]}, {"name": "B", "state": "absent", "pairs": [gone]})

@@ -16,6 +16,8 @@ from .model import LISTS, MEMBER, MEMBERS, VO, WRAPPER, EndorserList, ListAddres
 MAX_MEMBERS: t.Final = 1000
 MAX_NAMES: t.Final = 100
 MAX_LISTS: t.Final = 100
+#: A site may be told to subscribe to all of them.
+MAX_ALL_LISTS: t.Final = 1000
 LONGEST: t.Final = 200
 
 _SCHEMES: t.Final = ("https://", "http://")
@@ -54,6 +56,8 @@ def _members(raw: fields.Object) -> tuple[Member, ...]:
         for pair in member.pairs:
             _once(pairs, pair, path, X509)
         members.append(member)
+    if sum(len(member.lists) for member in members) > MAX_ALL_LISTS:
+        raise fields.malformed(MEMBERS, f"gives more than {MAX_ALL_LISTS} image lists")
     return tuple(members)
 
 

@@ -109,6 +109,8 @@ def _settle_known(catalogue: Catalogue, names: t.Sequence[str], *, check: bool) 
             found = following(catalogue, names)
             if found.events():
                 writer.commit(*found.events())
+        # What one endorser list has given up, another one may ask for.
+        found = replace(found, wanted=following(catalogue, names).wanted)
     return found
 
 

@@ -14,6 +14,7 @@ import pytest
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.endorserlist.model import ListAddress
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.endorserlist.reader import (
     LONGEST,
+    MAX_ALL_LISTS,
     MAX_LISTS,
     MAX_MEMBERS,
     MAX_NAMES,
@@ -117,6 +118,13 @@ NAME = {"hv:dn": "/DC=org/CN=x", "hv:ca": CA}
         ),
         ([{"hv:x509": NAME}], FIRST),
         ([member(str(number)) for number in range(MAX_MEMBERS + 1)], "hv:endorsers"),
+        (
+            [
+                member(str(n), {"hv:imagelists": [{"hv:uri": f"https://x/{m}"} for m in range(MAX_LISTS)]})
+                for n in range(MAX_ALL_LISTS // MAX_LISTS + 1)
+            ],
+            "hv:endorsers",
+        ),
     ],
 )
 def test_what_could_be_read_in_two_ways_is_refused(members: list[t.Any], field: str) -> None:
