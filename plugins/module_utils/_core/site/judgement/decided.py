@@ -12,8 +12,9 @@ import sqlite3
 import typing as t
 from functools import cached_property
 
+from ...errors import SiteError
 from ..endorsers.registry import registered
-from ..matching import Subject
+from ..matching import MatchError, Subject
 from .records import decision_from
 from .verdict import Decision
 
@@ -113,10 +114,16 @@ def subject_of(row: sqlite3.Row, *, address: str, vo: str, endorsers: t.Collecti
 
 
 def read_ruleset(text: str) -> list[Rule]:
-    """The rules of a row of `rulesets`."""
+    """The rules of a row of `rulesets`; ``state_newer`` where one says what only a newer version understands."""
     from ..rules.rule import Rule
 
-    return [Rule.from_dict(item) for item in json.loads(text)]
+    try:
+        return [Rule.from_dict(item) for item in json.loads(text)]
+    except (MatchError, KeyError) as error:
+        what = error.path if isinstance(error, MatchError) else str(error)
+        raise SiteError(
+            "state_newer", f"The rules of the site hold what this version does not know: {what}."
+        ) from error
 
 
 def signer_names(spellings: str) -> frozenset[str]:

@@ -138,6 +138,17 @@ def test_a_rule_that_makes_no_sense_says_where(rule: t.Any, where: str) -> None:
     assert found.value.detail.startswith(f"rules[2]{where}: ")
 
 
+def test_a_rule_of_a_newer_version_is_not_passed_over(world: World) -> None:
+    """What cannot be understood might forbid: nothing is judged without it."""
+    _two_images(world)
+    newer = {**OLD, "match": {"kernel_older_than": "6.1"}, "except": [], "until": None, "author": "sam"}
+    with world.open() as catalogue, catalogue.writing() as writer:
+        writer.commit(("rules", {"rules": [newer], "author": "sam"}))
+    with pytest.raises(SiteError) as found:
+        world.verdict()
+    assert found.value.code == "state_newer" and "kernel_older_than" in found.value.detail
+
+
 def test_a_set_has_an_end() -> None:
     with pytest.raises(SiteError) as found:
         read_rules([OLD] * 1001, author="sam")
