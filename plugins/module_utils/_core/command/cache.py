@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import typing as t
 
 from .events import announce, emit_event_failures
@@ -31,8 +32,14 @@ def _run(options: argparse.Namespace, scrubbing: Scrub, nothing: str) -> int:
     from ..site import settings
     from ..site.cache.sync import sync as sync_cache
     from ..site.cache.work import Limits
+    from ..site.progress.telling import telling
+    from .live import shown
 
-    with open_catalogue(options) as catalogue:
+    with contextlib.ExitStack() as stack:
+        # What is imported late is imported before root becomes the owner.
+        listeners = stack.enter_context(shown(wanted=not options.json and not options.check and not options.quiet))
+        catalogue = stack.enter_context(open_catalogue(options))
+        board = stack.enter_context(telling(catalogue.state, "sync", listeners=listeners))
         outcome = sync_cache(
             catalogue,
             lists=options.lists,
@@ -49,6 +56,7 @@ def _run(options: argparse.Namespace, scrubbing: Scrub, nothing: str) -> int:
             ),
             upkeep=settings.upkeep(catalogue.state.path, vars(options), catalogue.warn),
             check=options.check,
+            progress=board,
         )
         told = announce(catalogue, check=options.check)
     if options.json:

@@ -13,6 +13,7 @@ from .values import duration, number, positive, size
 def sync(parser: argparse.ArgumentParser) -> None:
     """All that there is."""
     _scope(parser)
+    _quiet(parser)
     parser.add_argument("--verify", action="store_true", help="read the cached files again and compare their digests")
     parser.add_argument(
         "--purge-expired", metavar="AGE", type=duration, help="delete expired files older than this, such as 14d"
@@ -28,9 +29,14 @@ def sync(parser: argparse.ArgumentParser) -> None:
 def scrub(parser: argparse.ArgumentParser) -> None:
     """What is read, how fast, and how what is damaged comes again."""
     _scope(parser)
+    _quiet(parser)
     _scrubbing(parser)
     _transfer(parser)
     _upkeep(parser)
+
+
+def _quiet(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--quiet", action="store_true", help="do not tell how far it is while it runs")
 
 
 def _scope(parser: argparse.ArgumentParser) -> None:

@@ -37,6 +37,13 @@ def emit_failures(failures: t.Iterable[tuple[str, t.Mapping[str, t.Any]]]) -> No
         sys.stderr.write(f"vmimages: {printable(line)}\n")
 
 
+def emit_progress(lines: t.Iterable[str]) -> None:
+    """How far something is, on standard error."""
+    for line in lines:
+        sys.stderr.write(f"vmimages: {printable(line)}\n")
+    sys.stderr.flush()
+
+
 def emit_error(error: VmimagesError, *, as_json: bool) -> None:
     """A refusal: its code, what was found, and what to do."""
     if as_json:

@@ -8,9 +8,10 @@ import contextlib
 import typing as t
 
 from ..errors import VmimagesError
+from ..site.progress.words import sentence
 from ..site.store.catalogue import Catalogue
 from .events import announce, emit_event_failures
-from .output import emit, emit_error, emit_failures, emit_json, emit_warnings, table
+from .output import emit, emit_error, emit_failures, emit_json, emit_warnings, printable, table
 
 if t.TYPE_CHECKING:
     import argparse
@@ -49,8 +50,9 @@ def status(options: argparse.Namespace) -> int:
 
         return monitoring.check(options) if options.check else monitoring.report(options)
     lists, endorsers, images = _status(options)
+    going = _runs(options)
     if options.json:
-        emit_json({"lists": lists, "endorsers": endorsers, "images": images})
+        emit_json({"runs": going, "lists": lists, "endorsers": endorsers, "images": images})
         return 0
     rows = [
         (item["identifier"], item["title"], item["version"], item["expires"], item["refreshed"], _state(item))
@@ -68,7 +70,17 @@ def status(options: argparse.Namespace) -> int:
     ]
     if verdicts:
         emit("", *table(("IMAGE", "TAG", "VERSION", "VERDICT", "FILE"), verdicts))
+    for run in going:
+        emit("", f"{printable(run['what'])} is running (process {run['pid']}); {run['ended']} files are done.")
+        emit(*(f"  {printable(sentence(step))}" for step in run["steps"]))
     return 0
+
+
+def _runs(options: argparse.Namespace) -> list[dict[str, t.Any]]:
+    from ..site.progress.file import runs
+    from ..site.store.state import StateDirectory
+
+    return runs(StateDirectory.at(options.state_dir, index=options.index))
 
 
 def rebaseline(options: argparse.Namespace) -> int:

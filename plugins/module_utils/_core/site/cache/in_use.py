@@ -85,6 +85,12 @@ class InUse:
         return "open in a process or as a loop device" if (found.st_dev, found.st_ino) in self._open else ""
 
 
+def is_open(path: Path) -> bool:
+    """Whether a process, or a loop device, has the file; as far as this process may see that."""
+    found = path.lstat()
+    return (found.st_dev, found.st_ino) in {*_open_files(), *_loop_files()}
+
+
 def _open_files() -> t.Iterator[tuple[int, int]]:
     """Device and inode of what other processes have open, of all processes that may be looked at."""
     for process in _listed(Path("/proc")):
