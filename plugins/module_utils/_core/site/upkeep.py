@@ -39,18 +39,22 @@ class Upkeep:
     def with_options(self, options: t.Mapping[str, t.Any]) -> Upkeep:
         """With what the options of a module or a command say, where they do; ``option_invalid`` names a wrong one."""
         given: dict[str, t.Any] = {}
-        readers = {**dict.fromkeys(SIZES, parse_size), **dict.fromkeys(DURATIONS, parse_duration)}
+        readers = {**dict.fromkeys(SIZES, parse_size), **dict.fromkeys(DURATIONS, _duration)}
         for name, read in {**readers, "formats": parse_wanted}.items():
             value = options.get(name)
             if value is None:
                 continue
             try:
-                if not isinstance(value, (str, int, list, tuple, timedelta)) or isinstance(value, bool):
-                    raise ValueError(f"{value!r} is neither a text nor a number")
                 given[name] = value if isinstance(value, timedelta) else t.cast("t.Any", read)(value)
             except ValueError as error:
                 raise SiteError("option_invalid", f"{name}: {error}.", option=name) from None
         return dataclasses.replace(self, **given)
+
+
+def _duration(value: t.Any) -> timedelta:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is not a duration: write a whole number and a unit, as in 28d or 12h")
+    return parse_duration(value)
 
 
 #: What holds where nobody says anything.

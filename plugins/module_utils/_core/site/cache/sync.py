@@ -68,7 +68,8 @@ def sync(
     """
     scope = scope_of(catalogue, lists=lists, images=images)
     restricted = bool(lists or images)
-    overdue = due(catalogue, upkeep.scrub_interval or INTERVAL) if scrub != "no" else set()
+    interval = INTERVAL if upkeep.scrub_interval is None else upkeep.scrub_interval
+    overdue = due(catalogue, interval) if scrub != "no" else set()
     reread = (lambda _name: True) if verify else overdue.__contains__ if overdue else none
     rest: list[Step] = []
 
