@@ -32,7 +32,8 @@ def history(catalogue: Catalogue, image_ids: t.Iterable[str]) -> dict[str, dict[
     Every line of it is checked (``journal_damaged``), and every message that holds an image: ``intact`` is false for
     one that was changed.
     """
-    told = {name: _told(catalogue, name) for name in image_ids}
+    messages = _Messages(catalogue)
+    told = {name: _told(catalogue, name, messages) for name in image_ids}
     rules = _Rules()
     for entry in journal.read(catalogue.state.journal, after=journal.Head()):
         if entry.event == "rules":
@@ -40,6 +41,24 @@ def history(catalogue: Catalogue, image_ids: t.Iterable[str]) -> dict[str, dict[
         for one in told.values():
             one.take(entry, rules)
     return {name: one.as_dict() for name, one in told.items()}
+
+
+@dataclass
+class _Messages:
+    """The kept messages, each of them read once: one message holds many images."""
+
+    catalogue: Catalogue
+    known: dict[int, bool] = field(default_factory=dict)
+
+    def intact(self, version: sqlite3.Row) -> bool:
+        """Whether the message of a row of `versions` is the one that was accepted."""
+        if version["sequence"] not in self.known:
+            try:
+                self.catalogue.load(version["message"], version["message_sha256"])
+                self.known[version["sequence"]] = True
+            except VmimagesError:
+                self.known[version["sequence"]] = False
+        return self.known[version["sequence"]]
 
 
 @dataclass
@@ -117,13 +136,13 @@ class _Told:
         }
 
 
-def _told(catalogue: Catalogue, image_id: str) -> _Told:
+def _told(catalogue: Catalogue, image_id: str, messages: _Messages) -> _Told:
     rows = catalogue.rows("SELECT * FROM images WHERE image_id = ? ORDER BY row", image_id)
     lists = list_records(catalogue, {row["list_id"] for row in rows})
     decided = Decided(catalogue)
     latest = {row["list_id"]: row for row in rows}
     subjects = [decided.subject(row, lists[list_id]) for list_id, row in latest.items()]
-    endorsements = [one for row in rows for one in _endorsements(catalogue, row)]
+    endorsements = [one for row in rows for one in _endorsements(catalogue, row, messages)]
     signers = {("endorser", name) for subject in subjects for name in subject.endorsers}
     return _Told(
         identifier=image_id,
@@ -159,7 +178,7 @@ def _version(catalogue: Catalogue, sequence: int) -> dict[str, t.Any]:
     return {"list_version": row["version"] if row else None, "at": row["accepted_at"] if row else None}
 
 
-def _endorsements(catalogue: Catalogue, row: sqlite3.Row) -> t.Iterator[dict[str, t.Any]]:
+def _endorsements(catalogue: Catalogue, row: sqlite3.Row, messages: _Messages) -> t.Iterator[dict[str, t.Any]]:
     """Every accepted version of the list that holds this state of the image, with who signed it."""
     versions = catalogue.rows(
         "SELECT * FROM versions WHERE list_id = ? AND sequence >= ? AND (? IS NULL OR sequence < ?) ORDER BY sequence",
@@ -180,13 +199,5 @@ def _endorsements(catalogue: Catalogue, row: sqlite3.Row) -> t.Iterator[dict[str
             "expires": version["expires"],
             "signer": json.loads(version["signer"]),
             "message_sha256": version["message_sha256"],
-            "intact": _is_intact(catalogue, version),
+            "intact": messages.intact(version),
         }
-
-
-def _is_intact(catalogue: Catalogue, version: sqlite3.Row) -> bool:
-    try:
-        catalogue.load(version["message"], version["message_sha256"])
-    except VmimagesError:
-        return False
-    return True
