@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import VmimagesError
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.history import lists, verdicts
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.judgement import asked
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.lists.subscribe import unsubscribe
 
 from .nginx import serve
@@ -380,6 +382,22 @@ def test_a_list_that_two_persons_sign_outlives_one_of_them(web: Web, vo: Vo, eri
     Endorser(web, "erin", signer=eve.signer, list_id=erin.list_id).publish(image, version="9")
     site.update()
     assert site.approved() == [image["identifier"]]
+
+
+def test_the_history_knows_who_was_an_endorser_when(vo: Vo, erin: Endorser, site: Site, running: str) -> None:
+    before = site.now()
+    vo.elect()
+    site.ahead = timedelta(seconds=5)
+    site.update()
+    site.ahead = timedelta(seconds=10)
+    with site.open() as catalogue:
+        then = verdicts.judge(catalogue.state, running, before, now=catalogue.now(), kind=asked.IMAGE, source=catalogue)
+        told = lists.history(catalogue, vo.list_id, between=("1", "2"))
+    assert then["verdict"]["code"] == "allowed"
+    assert site.code(running) == "unsubscribed"
+    assert [version["version"] for version in told["versions"]] == ["1", "2"]
+    assert told["problems"] == []
+    assert "erin" in json.dumps(told["difference"])
 
 
 def test_a_list_of_two_vos_goes_on_with_the_other_one(
