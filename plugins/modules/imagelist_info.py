@@ -10,7 +10,8 @@ module: imagelist_info
 short_description: Read and verify a signed list of virtual machine images
 version_added: 0.1.0
 description:
-  - Reads one image list from a file or from its address, verifies it, and returns it as data.
+  - Reads one image list, or one list of endorsers, from a file or from its address, verifies it, and returns it as
+    data.
   - Verification is what a site does before it accepts a list - the signature, the certification path at this time, the
     revocation lists, the names, and the list itself. It does not know what the site has accepted before, therefore
     it cannot tell a replayed old list from a current one.
@@ -284,6 +285,13 @@ images:
     raw:
       description: The image as it was written, with the keys that this collection does not know.
       type: dict
+elected:
+  description:
+    - The persons whom an endorser list names (see M(hepix.vmimages.endorserlist_publish)), V(null) for an image list.
+  type: list
+  elements: dict
+  returned: success
+  sample: null
 signer:
   description: Who signed the list, V(null) with O(verify=false).
   type: dict

@@ -384,6 +384,18 @@ def test_a_list_that_two_persons_sign_outlives_one_of_them(web: Web, vo: Vo, eri
     assert site.approved() == [image["identifier"]]
 
 
+def test_anybody_can_read_and_verify_an_endorser_list(web: Web, vo: Vo, erin: Endorser) -> None:
+    vo.elect(erin.entry())
+    done = subprocess.run(
+        [Path(sys.executable).with_name("vmimages"), "verify", vo.file, "--anchors", web.pki.certificates],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.startswith("verified\n")
+    assert done.stdout.splitlines()[-1].split()[0] == "erin"
+
+
 def test_the_history_knows_who_was_an_endorser_when(vo: Vo, erin: Endorser, site: Site, running: str) -> None:
     before = site.now()
     vo.elect()

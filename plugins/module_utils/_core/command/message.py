@@ -41,6 +41,8 @@ def verify(options: argparse.Namespace) -> int:
     elif report["images"]:
         images = [(image["identifier"], image["title"], image["version"], image["size"]) for image in report["images"]]
         emit("", *table(("IMAGE", "TITLE", "VERSION", "SIZE"), images))
+    elif report["elected"]:
+        emit("", *_elected(report))
     return 0
 
 
@@ -84,6 +86,11 @@ def _facts(report: t.Mapping[str, t.Any]) -> t.Iterator[str]:
         "good until": f"{report['good_until']}, when {report['good_until_reason']}",
     }
     return (f"  {name:<11}  {printable(value)}" for name, value in facts.items())
+
+
+def _elected(report: t.Mapping[str, t.Any]) -> list[str]:
+    rows = [(one["identifier"], pair["dn"], pair["ca"]) for one in report["elected"] or () for pair in one["pairs"]]
+    return table(("ENDORSER", "DN", "CA"), rows)
 
 
 def _path(report: t.Mapping[str, t.Any]) -> list[str]:

@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ..errors import SiteError, TransferError
-from ..imagelist.check import check_list, content_digest
-from ..imagelist.model import IMAGES, Image, ImageList
-from ..imagelist.reader import read_list
+from ..endorserlist.kinds import ENDORSER_LIST, IMAGE_LIST, KINDS, Kind
+from ..endorserlist.model import MEMBERS, WRAPPER, EndorserList
+from ..errors import SiteError, TransferError, TrustError
+from ..imagelist.check import content_digest
+from ..imagelist.fields import read_document
+from ..imagelist.model import IMAGES, Image, ImageList, SignedList
 from ..times import to_text
 from ..trust import anchors
 from ..trust.smime import MAX_MESSAGE, read_message
@@ -79,11 +81,11 @@ def inspect_list(
     if not spec.verify:
         # A list that nobody has signed yet is JSON and nothing else.
         content = octets if octets.lstrip()[:1] == b"{" else read_message(octets).content
-        found = read_list(content)
+        found = _kind(content).read(content)
         _check_identifier(found, spec.identifier)
         return _report(found, content)
     verified = verify(octets, spec.trust, anchors.load(spec.trust.anchors), now, explanation=explanation)
-    found = check_list(
+    found = _kind(verified.content).check(
         verified.content,
         verified.certificate,
         now,
@@ -151,14 +153,23 @@ def _invalid(option: str, text: str) -> SiteError:
     return SiteError("option_invalid", f"{option}: {text}.", option=option)
 
 
-def _check_identifier(found: ImageList, identifier: str | None) -> None:
+def _kind(content: bytes) -> Kind:
+    """Of which kind a list is; what is no list at all is refused as an image list."""
+    try:
+        document = read_document(content)
+    except TrustError:
+        return KINDS[IMAGE_LIST]
+    return KINDS[ENDORSER_LIST if WRAPPER in document else IMAGE_LIST]
+
+
+def _check_identifier(found: SignedList, identifier: str | None) -> None:
     if identifier is not None and found.identifier != identifier.lower():
         raise SiteError(
             "identifier_mismatch", f"The list is {found.identifier}, not the expected {identifier.lower()}."
         )
 
 
-def _report(found: ImageList, content: bytes) -> dict[str, t.Any]:
+def _report(found: SignedList, content: bytes) -> dict[str, t.Any]:
     """What the message says, with nothing proven."""
     return {
         "verified": False,
@@ -178,9 +189,10 @@ def _report(found: ImageList, content: bytes) -> dict[str, t.Any]:
                 for endorser in found.endorsers
             ],
             "sha512_of_content": content_digest(content),
-            "raw": {key: value for key, value in found.raw.items() if key != IMAGES},
+            "raw": {key: value for key, value in found.raw.items() if key not in (IMAGES, MEMBERS)},
         },
-        "images": [_image(image) for image in found.images],
+        "images": [_image(image) for image in found.images] if isinstance(found, ImageList) else [],
+        "elected": [member.as_dict() for member in found.members] if isinstance(found, EndorserList) else None,
         "signer": None,
         "path": [],
         "crls": [],
@@ -190,7 +202,7 @@ def _report(found: ImageList, content: bytes) -> dict[str, t.Any]:
     }
 
 
-def _proof(found: ImageList, verified: Verified, now: datetime) -> dict[str, t.Any]:
+def _proof(found: SignedList, verified: Verified, now: datetime) -> dict[str, t.Any]:
     """What the message proves at `now`, and what will end that first."""
     ends = [(verified.good_until, verified.good_until_reason), (found.expires, "the list expires")]
     good_until, reason = min(ends)
