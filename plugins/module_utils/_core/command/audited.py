@@ -16,7 +16,7 @@ from ..site.store.state import StateDirectory
 from ..times import utc_now
 from .gate import UNUSABLE, emit_holders
 from .output import emit, emit_json, emit_notes, printable
-from .times import read_option
+from .values import moment
 
 if t.TYPE_CHECKING:
     import argparse
@@ -26,7 +26,7 @@ NOT_ALLOWED: t.Final = 1
 
 def verdict(options: argparse.Namespace) -> int:
     """1, whatever the answer is: nobody may start an image by it."""
-    when = read_option(options.at, "--at")
+    when = moment(options.at, "--at")
     kind = asked.TAG if options.tag else asked.kind_of(options.name)
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(asked.candidate(options.name, read=options.hash)) if kind == asked.PATH else None

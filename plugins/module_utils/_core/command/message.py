@@ -12,7 +12,7 @@ from ..site.subscription import TrustOptions
 from ..times import utc_now
 from ..trust.steps import TITLES, Explanation
 from .output import emit, emit_error, emit_json, emit_notes, printable, table
-from .times import read_option
+from .values import moment
 
 if t.TYPE_CHECKING:
     import argparse
@@ -62,7 +62,7 @@ def _spec(options: argparse.Namespace) -> InspectionSpec:
 
 
 def _time(text: str | None) -> datetime | None:
-    return None if text is None else read_option(text, "--when")
+    return None if text is None else moment(text, "--when")
 
 
 def _headline(report: t.Mapping[str, t.Any]) -> str:

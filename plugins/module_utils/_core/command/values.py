@@ -5,9 +5,10 @@
 from __future__ import annotations
 
 import argparse
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from ..durations import parse_duration
+from ..errors import SiteError
 from ..sizes import parse_size
 
 
@@ -39,3 +40,14 @@ def number(text: str) -> int:
     if not (text.isascii() and text.isdecimal()):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number")
     return int(text)
+
+
+def moment(text: str, option: str) -> datetime:
+    """A point in time in UTC; this one is refused with ``option_invalid``."""
+    # Only audits want it, and a gate pays for every import.
+    from ..imagelist.fields import read_time
+
+    when = read_time(text)
+    if when is None:
+        raise SiteError("option_invalid", f"{option}: {text!r} is not a time in UTC, such as 2026-01-31T00:00:00Z.")
+    return when
