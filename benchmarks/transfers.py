@@ -39,6 +39,7 @@ MIB: t.Final = 1024 * 1024
 #: The origin that is no faster: in octets a second.
 LIMIT: t.Final = 400_000_000
 UNCHANGED: t.Final = 1000
+PARTS: t.Final = ("http", "https", "limited", "modules", "several", "counted", "unchanged")
 
 #: The same files over https, and with a limit.
 _MORE: t.Final = """
@@ -270,7 +271,7 @@ def module(name: str, folder: pathlib.Path, options: t.Mapping[str, t.Any]) -> m
     return measure.usage_of([sys.executable, "-m", name, str(path)], environment=_environment())[0]
 
 
-def modules(site: Site, bench: Bench, image: Image, base: str, folder: pathlib.Path, rounds: int) -> measure.Rounds:
+def called(site: Site, image: Image, base: str, folder: pathlib.Path, rounds: int, goals: measure.Goals) -> None:
     """image_cache beside get_url with a checksum, each as a module call, each to a new file."""
     numbers = iter(range(1000))
     uri = f"{base}/{image.name}"
@@ -291,12 +292,23 @@ def modules(site: Site, bench: Bench, image: Image, base: str, folder: pathlib.P
         target.unlink()
         return usage
 
+    other = "get_url with checksum"
+    contenders = {other: get_url, "image_cache": ours}
     found = measure.Rounds()
-    found.run({"get_url with checksum": get_url, "image_cache": ours}, rounds=rounds)
-    return found
+    found.run(contenders, rounds=rounds)
+    print(_table(found, contenders, other, "module calls, http at 400 MB/s"))
+    goals.most("module call / get_url, wall", found.ratio("image_cache", other).wall, 0.6)
 
 
-def unchanged(site: Site, root: pathlib.Path, base: str, folder: pathlib.Path) -> tuple[measure.Usage, int]:
+def counted(bench: Bench, image: Image, base: str, goals: measure.Goals) -> None:
+    """What no clock is needed for."""
+    memory, received, again = bench.alone(base)
+    goals.most("resident memory", memory / MIB, 64, " MiB")
+    goals.most("octets received per octet", received / image.size, 1.001)
+    goals.most("octets read again per octet", again / image.size, 0.0)
+
+
+def unchanged(site: Site, root: pathlib.Path, base: str, folder: pathlib.Path, goals: measure.Goals) -> None:
     """What a second run takes with 1,000 cached images, and how many octets of them it reads."""
     images = []
     for number in range(UNCHANGED):
@@ -315,7 +327,9 @@ def unchanged(site: Site, root: pathlib.Path, base: str, folder: pathlib.Path) -
 
     found.run({"again": lambda: measure.usage_here(again)})
     current = f"{state}/cache/current/00000000-"
-    return found.median("again"), octets_read(folder, [sys.executable, "-c", AGAIN, str(state)], current)[1]
+    read = octets_read(folder, [sys.executable, "-c", AGAIN, str(state)], current)[1]
+    goals.most(f"unchanged run, {UNCHANGED} images, CPU", found.median("again").cpu, 0.1, " s")
+    goals.most("unchanged run, image octets read", read, 0)
 
 
 def main() -> t.NoReturn:
@@ -323,8 +337,11 @@ def main() -> t.NoReturn:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=1024, help="of the image, in MiB (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=measure.LEAST)
+    parser.add_argument("parts", metavar="PART", nargs="*", help=f"only these of {', '.join(PARTS)}")
     parser.add_argument("--directory", help="where to work, on the file system to be measured")
     options = parser.parse_args()
+    if not set(options.parts) <= set(PARTS):
+        parser.error(f"The parts are {', '.join(PARTS)}")
     goals = measure.Goals()
     print(measure.heading(f"Fetching an image of {options.size} MiB and believing it"))
     with tempfile.TemporaryDirectory(dir=options.directory, prefix="vmimages-bench-") as name:
@@ -337,19 +354,17 @@ def main() -> t.NoReturn:
         small = Image.make(root, "quarter", options.size * MIB // 4)
         with origin(folder, root, ca.tls) as found:
             bench, site = Bench(folder, image, found), Site(folder, ca)
-            for what, base in (("http", found.http), ("https", found.https), ("http at 400 MB/s", found.limited)):
-                compared(bench, what, base, options.rounds, goals)
-            called = modules(site, bench, image, found.limited, folder, options.rounds)
-            print(_table(called, ("get_url with checksum", "image_cache"), "get_url with checksum", "modules"))
-            goals.most("module call / get_url, wall", called.ratio("image_cache", "get_url with checksum").wall, 0.6)
-            several(Bench(folder, small, found), found.http, options.rounds, goals)
-            memory, received, again = bench.alone(found.http)
-            goals.most("resident memory", memory / MIB, 64, " MiB")
-            goals.most("octets received per octet", received / image.size, 1.001)
-            goals.most("octets read again per octet", again / image.size, 0.0)
-            usage, octets = unchanged(site, root, found.http, folder)
-            goals.most(f"unchanged run, {UNCHANGED} images, CPU", usage.cpu, 0.1, " s")
-            goals.most("unchanged run, image octets read", octets, 0)
+            parts: dict[str, t.Callable[[], None]] = {
+                "http": lambda: compared(bench, "http", found.http, options.rounds, goals),
+                "https": lambda: compared(bench, "https", found.https, options.rounds, goals),
+                "limited": lambda: compared(bench, "http at 400 MB/s", found.limited, options.rounds, goals),
+                "modules": lambda: called(site, image, found.limited, folder, options.rounds, goals),
+                "several": lambda: several(Bench(folder, small, found), found.http, options.rounds, goals),
+                "counted": lambda: counted(bench, image, found.http, goals),
+                "unchanged": lambda: unchanged(site, root, found.http, folder, goals),
+            }
+            for part in options.parts or parts:
+                parts[part]()
     goals.end()
 
 
