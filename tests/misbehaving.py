@@ -111,11 +111,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         valid = self.headers.get("If-Range") in (None, self.told.etag, self.told.last_modified)
         return int(match[1]) if match and valid and self.told.ranges else 0
 
-    def answer(self, status: int, body: bytes, headers: t.Mapping[str, str | None] = {}) -> None:
+    def answer(self, status: int, body: bytes, headers: t.Mapping[str, str | None] | None = None) -> None:
         """Send an answer; a header that is None is left out."""
         self.send_response(status)
         stated = {"Content-Length": str(len(body)), "ETag": self.told.etag, "Last-Modified": self.told.last_modified}
-        for name, value in {**stated, **headers}.items():
+        for name, value in {**stated, **(headers or {})}.items():
             if value is not None:
                 self.send_header(name, value)
         self.end_headers()
@@ -143,7 +143,9 @@ def unreachable_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def page(status: int, headers: t.Mapping[str, str | None] = {}, body: bytes = b"") -> t.Callable[[Handler], None]:
+def page(
+    status: int, headers: t.Mapping[str, str | None] | None = None, body: bytes = b""
+) -> t.Callable[[Handler], None]:
     """A fault: this answer to everything."""
     return lambda handler: handler.answer(status, body, headers)
 

@@ -89,7 +89,7 @@ def _is_sound(record: Record) -> bool:
     said = [text for text in (record.validators.etag, record.validators.last_modified) if text is not None]
     return (
         all(isinstance(text, str) for text in texts)
-        and all(type(number) is int for number in numbers)
+        and all(isinstance(number, int) and not isinstance(number, bool) for number in numbers)
         and 0 <= record.length <= record.size
         and all(isinstance(text, str) and text.isascii() and text.isprintable() for text in said)
     )
