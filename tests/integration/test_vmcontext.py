@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 import time
 import typing as t
@@ -688,3 +689,70 @@ def test_the_books_template_works(vm: Guest) -> None:
     )
     assert vm.boot(until="called").status == {"prologue-start": 0, "epilogue-start": 0}
     assert vm.read("etc/hosts") == "192.0.2.1 wn\n" and vm.read("called") == "shutdown -h +120\n"
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A system of busybox alone."""
+    root = tmp_path_factory.mktemp("tiny")
+    for directory in ("bin", "usr/bin", "usr/sbin", "sbin", "proc", "dev", "tmp", "etc", "var/log", "root", "lib64"):
+        (root / directory).mkdir(parents=True)
+    listed = subprocess.run(["ldd", "/usr/bin/busybox"], check=False, capture_output=True, text=True, timeout=10)
+    for library in [word for word in listed.stdout.split() if word.startswith("/")]:
+        (root / library.lstrip("/")).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(library, root / library.lstrip("/"))
+    shutil.copy("/usr/bin/busybox", root / "bin/busybox")
+    subprocess.run(["chroot", root, "/bin/busybox", "--install", "-s"], check=True, timeout=30)
+    if not (root / "usr/bin/env").exists():
+        (root / "usr/bin/env").symlink_to("/bin/busybox")
+    return root
+
+
+def test_busybox_alone_will_do(installed: Path, tiny: Path, tmp_path: Path) -> None:
+    """No coreutils, no util-linux, no python: what an old or a small image has."""
+    with guest(tmp_path, installed, lower=str(tiny), shell="/bin/sh") as small:
+        small.user("grid", 1000)
+        small.write("opt/protected/gcc", "compiler")
+        small.boot("manifest-", same_boot=True)
+        payload = "#!/bin/sh\nid -un >/home/grid/payload\n"
+        files = {"key": "very private", "files.map": "key 0600 root root /opt/site.key\n", "secrets.list": "file key\n"}
+        context = f"{CONTEXT}PAYLOAD_USER='grid'\nHOSTNAME='tiny'\nQ='it'\\''s\n'\nTTL='1'\n"
+        small.attach("vdb", {**BOTH, **files, "context.sh": context, "payload.sh": payload}, label="CONTEXT")
+        done = small.boot(until="home/grid/payload")
+        assert done.status == {"prologue-start": 0, "epilogue-start": 0}, done.console
+        assert "not found" not in done.console.replace("disk found", "") and "sage:" not in done.console
+        assert small.read("ran") == "prolog start\nepilog start\n"
+        assert small.read("home/grid/payload") == "grid\n" and small.read("opt/site.key") == "very private"
+        assert small.read("etc/hostname") == "tiny\n" and not small.has("var/lib/hepix/context/key")
+        small.write("opt/protected/gcc", "another")
+        assert "LIMITS: protected files are not those of the image: /opt/protected/gcc" in small.boot().console
+
+
+@pytest.mark.needs("bsdtar", "blkid")
+def test_a_real_disk_of_context_iso_is_found_by_its_label_and_type(vm: Guest) -> None:
+    """The ISO image itself on the device. The kernel may not mount iso9660: a stand-in unpacks it."""
+    vm.write("usr/local/sbin/mount", f"#!/bin/sh\n{MOUNT}", 0o755)
+    vm.write("usr/local/sbin/umount", '#!/bin/sh\nrm -rf "$1"/* && echo unmounted >>/mounted\n', 0o755)
+    options = {
+        "dest": str(vm.work / "odd.img"),
+        "instance_id": "vm-1",
+        "scripts": {"prolog": {"content": PROLOG}, "epilog": {"content": EPILOG}},
+        "files": [{"name": "x.conf", "content": "x", "target": "/etc/x.conf"}],
+    }
+    disks.make_disks(disks.wanted_disks(options), check=False, fetch=lambda url: b"")
+    vm.attach_image("odd", vm.work / "odd.img")
+    loop = vm.devices["odd"].removeprefix("/dev/")
+    number = Path(vm.devices["odd"]).stat().st_rdev
+    vm.node(loop, 0o60660, (os.major(number), os.minor(number)))
+    done = vm.boot(listed=[loop], VMCONTEXT_FILESYSTEMS="iso9660 vfat")
+    assert done.status == {"prologue-start": 0, "epilogue-start": 0}, done.console
+    assert f"The context disk is /dev/{loop}." in done.console
+    assert vm.read("ran") == "prolog start\nepilog start\n" and vm.read("etc/x.conf") == "x"
+    assert vm.read("mounted") == f"-t iso9660 -o ro,nosuid,nodev,noexec /dev/{loop}\nunmounted\n"
+
+
+MOUNT = """\
+[ "$2" = "$(blkid -p -o value -s TYPE "$5")" ] || exit 32
+echo "$1 $2 $3 $4 $5" >>/mounted
+exec bsdtar -xf "$5" -C "$6"
+"""

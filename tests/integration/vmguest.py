@@ -138,6 +138,10 @@ class Guest:
         # An ISO image has no such directory.
         empty = ["debugfs", "-w", "-R", "rmdir lost+found", str(image)]
         subprocess.run(empty, check=True, timeout=30, stderr=subprocess.DEVNULL)
+        self.attach_image(device, image)
+
+    def attach_image(self, device: str, image: Path) -> None:
+        """Attach an image as /dev/<device>."""
         found = subprocess.run(
             ["losetup", "--read-only", "--find", "--show", str(image)],
             check=True,

@@ -95,17 +95,18 @@ start_payload() {
         say "LIMITS: the payload has no user to run as."
         return 1
     fi
-    chmod 0711 "$STATE"
     mkdir -p "$STATE/payload" && chmod 0711 "$STATE/payload" || return 1
     cp "$CONTEXT_DIR/payload.sh" "$STATE/payload/payload.sh" && chmod 0644 "$STATE/payload/payload.sh" || return 1
     shell=$(interpreter "$STATE/payload/payload.sh")
+    # busybox finds its own sh without a path.
+    case "$shell" in /*) ;; *) shell=/bin/sh ;; esac
     # su asks PAM whether the account is in order, which one without a password need not be.
     switch=su
     ! command -v runuser >/dev/null 2>&1 || switch=runuser
     (
         unset CONTEXT_DIR
         umask 022
-        cd / && exec $switch -s "${shell:-/bin/sh}" -c ". $STATE/payload/payload.sh" "$user"
+        cd / && exec $switch -s "$shell" -c ". $STATE/payload/payload.sh" "$user"
     ) </dev/null >>"${VMCONTEXT_LOG%.log}-payload.log" 2>&1 &
     say "The payload was started as $user."
 }
