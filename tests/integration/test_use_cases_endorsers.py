@@ -372,7 +372,7 @@ def test_a_list_that_two_persons_sign_outlives_one_of_them(web: Web, vo: Vo, eri
     image = erin.image()
     erin.publish(image)
     eve = Endorser(web, "eve")
-    both = {"lists": erin.entry()["lists"]}
+    both: dict[str, t.Any] = {"lists": [{"uri": erin.uri}]}
     vo.elect(erin.entry(), eve.entry(**both))
     site.follow(vo)
     vo.elect(eve.entry(**both))

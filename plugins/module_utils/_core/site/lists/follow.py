@@ -203,16 +203,21 @@ def _asked(catalogue: Catalogue, subscription: Subscription, name: str) -> list[
     terms = subscription.terms
     if terms is None or terms.lists != "subscribe":
         return []
-    persons: dict[str, list[str]] = {}
+    given = [
+        (one.person, uri, identifier)
+        for one in members.elected(catalogue, name)
+        if terms.accepts(one.person) and not _is_barred(catalogue, one.pairs)
+        for uri, identifier in one.lists
+    ]
+    # Where one person states the list's identifier and another one does not, it is one list.
+    stated = {uri: identifier for _person, uri, identifier in given if identifier}
     addresses: dict[str, tuple[str, str | None]] = {}
-    for one in members.elected(catalogue, name):
-        if not terms.accepts(one.person) or _is_barred(catalogue, one.pairs):
-            continue
-        for uri, identifier in one.lists:
-            key = identifier or uri
-            addresses.setdefault(key, (uri, identifier))
-            persons.setdefault(key, []).append(one.person)
-    return [subscription.derived(uri, identifier, persons[key]) for key, (uri, identifier) in addresses.items()]
+    persons: dict[str, list[str]] = {}
+    for person, uri, identifier in given:
+        known = identifier or stated.get(uri)
+        addresses.setdefault(known or uri, (uri, known))
+        persons.setdefault(known or uri, []).append(person)
+    return [subscription.derived(uri, known, persons[key]) for key, (uri, known) in addresses.items()]
 
 
 def _is_barred(catalogue: Catalogue, pairs: t.Sequence[Pair]) -> bool:
