@@ -9,7 +9,6 @@ import typing as t
 import urllib.parse
 
 from ...errors import TransferError
-from ..connections import library_missing
 from ..policy import Policy, normal_host
 from .credentials import user_and_password
 
@@ -65,6 +64,8 @@ def _environment_proxy(uri: str) -> t.Optional[str]:
     try:
         from requests.utils import get_environ_proxies, select_proxy
     except ImportError as error:
+        from ..connections import library_missing  # what reads a subscription needs no sockets
+
         raise library_missing("requests") from error
     return select_proxy(uri, get_environ_proxies(uri))
 
