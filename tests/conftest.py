@@ -106,6 +106,12 @@ def misbehaving() -> types.ModuleType:
 
 
 @pytest.fixture(scope="session")
+def systems() -> types.ModuleType:
+    """Small systems of every layout, tests/unit/plugins/guest_systems.py: ``systems.unpack("el5", directory)``."""
+    return load_by_path(CHECKOUT / "tests" / "unit" / "plugins" / "guest_systems.py")
+
+
+@pytest.fixture(scope="session")
 def now() -> datetime.datetime:
     """The session's time: aware, UTC, whole seconds."""
     return datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)

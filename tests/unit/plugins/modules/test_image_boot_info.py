@@ -4,23 +4,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import typing as t
 from pathlib import Path
 
 import pytest
 
 pytestmark = pytest.mark.needs("zstd", "lz4")
-
-
-@pytest.fixture
-def systems() -> t.Any:
-    path = Path(__file__).resolve().parents[1] / "guest_systems.py"
-    spec = importlib.util.spec_from_file_location("vmimages_guest_systems", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.mark.parametrize("name", ["el5", "el9", "debian12"])

@@ -4,9 +4,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
-import types
 import typing as t
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -92,18 +90,3 @@ def disk(tmp_path: Path) -> Disk:
 @pytest.fixture
 def make_volume() -> type[Volume]:
     return Volume
-
-
-def _load_systems() -> types.ModuleType:
-    path = Path(__file__).resolve().parents[3] / "guest_systems.py"
-    spec = importlib.util.spec_from_file_location("vmimages_guest_systems", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="session")
-def systems() -> types.ModuleType:
-    """The small systems of guest_systems.py: `systems.unpack("el5", directory)`."""
-    return _load_systems()
