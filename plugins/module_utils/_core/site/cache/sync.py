@@ -67,7 +67,7 @@ def sync(
     systems, and ``state_busy`` when another run is downloading; what needs no download is done then.
     """
     scope = scope_of(catalogue, lists=lists, images=images)
-    restricted = bool(lists or images)
+    restricted = bool(lists or images) or scrub == "only"
     interval = INTERVAL if upkeep.scrub_interval is None else upkeep.scrub_interval
     overdue = due(catalogue, interval) if scrub != "no" else set()
     reread = (lambda _name: True) if verify else overdue.__contains__ if overdue else none
@@ -98,22 +98,26 @@ def sync(
     def make_room(name: str, size: int) -> None:
         relieve(catalogue, room, name, size, keep=upkeep.keep_expired, run=run, in_use=in_use)
 
+    def work() -> Work:
+        return Work(catalogue, run, verdicts, limits=limits, watch=watch, pace=pace, room=room, relieve=make_room)
+
     try:
         rest, planned = _move(catalogue, planner, run)
         derivations.clean()
         verdicts.write()
+        if scrub == "only":
+            # Reading may take a day at a polite rate; downloads go on meanwhile.
+            with locked(catalogue.state.path / "cache" / "scrub.lock"):
+                rest = work().read(rest)
         if rest:
             moves.require_together(catalogue.state, rest)
             with locked(_lock(catalogue)):
                 catalogue.catch_up()
-                if catalogue.head() != planned:
+                if scrub != "only" and catalogue.head() != planned:
                     # Others may have done these very downloads while this run waited for them.
                     rest, _planned = _move(catalogue, planner, run)
                 files.clear_downloading(catalogue, keeps)
-                work = Work(
-                    catalogue, run, verdicts, limits=limits, watch=watch, pace=pace, room=room, relieve=make_room
-                )
-                work.do(rest)
+                work().do(rest)
         elif scrub != "only":
             _clear_leftovers(catalogue, keeps)
         derivations.make(reread, only_damaged=scrub == "only")

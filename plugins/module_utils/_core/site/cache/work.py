@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import threading
 import typing as t
 from collections import Counter, deque
@@ -87,6 +88,17 @@ class Work:
     def do(self, steps: t.Sequence[Step]) -> None:
         """Do all steps; what fails is told in the run, and stops no other."""
         files.write_downloading(self._catalogue, [step for step in steps if step.action == "download"])
+        self._run_all(steps, None)
+        files.write_downloading(self._catalogue, [])
+
+    def read(self, steps: t.Sequence[Step]) -> list[Step]:
+        """Do steps that read files where they are, without the downloads' lock; the downloads that follow from them."""
+        following: list[Step] = []
+        self._run_all(steps, following)
+        return following
+
+    def _run_all(self, steps: t.Sequence[Step], following: list[Step] | None) -> None:
+        """What follows from a step is done next, unless it is to be put on the list."""
         waiting = deque(steps)
         running: dict[Future[octets.Verified], Step] = {}
         with contextlib.ExitStack() as stack:
@@ -101,10 +113,11 @@ class Work:
                     self._room.settle(running[future].name)
                     self._watch.end(running[future].name)
                     again = self._finish(running.pop(future), future)
-                    if again is not None:
+                    if again is not None and following is None:
                         waiting.appendleft(again)
+                    elif again is not None and following is not None:
+                        following.append(again)
                 self._verdicts.keep()
-        files.write_downloading(self._catalogue, [])
 
     def _next(self, waiting: deque[Step], running: t.Collection[Step]) -> Step | None:
         """Take the first step that may start beside those that are running, if one may."""
@@ -204,9 +217,13 @@ class Work:
         self._run.arrived(step, entry, moved=done.path != target)
 
     def _replace(self, step: Step) -> Step | None:
+        source = t.cast("Path", step.source)
         try:
             with self._writing() as writer:
-                moves.set_aside(writer, step, t.cast("Path", step.source), self._run)
+                if not os.path.lexists(source) and not self._wanted.ask(step.row)[0]:
+                    # Another run has moved it away while it was read.
+                    return None
+                moves.set_aside(writer, step, source, self._run)
         except VmimagesError as error:
             self._run.fail(step, error)
             return None

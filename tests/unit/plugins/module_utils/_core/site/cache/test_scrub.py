@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.cache import scrub
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.store.state import locked
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.upkeep import NO_LIMITS
 
 from ..conftest import IMAGE, IMAGE_2, World
@@ -130,6 +131,31 @@ def test_a_scrub_does_nothing_else(world: World) -> None:
     world.now += MONTH
     assert done(same_in_check_mode(world, scrub="only")) == ["read"]
     assert done(same_in_check_mode(world, scrub="also")) == ["download"]
+
+
+def test_downloads_go_on_while_a_scrub_reads(world: World) -> None:
+    _long_list(world)
+    world.now += MONTH
+    partial = directory_of(world, "downloading") / f"{IMAGE_2}_1_0123456789abcdef"
+    with locked(world.state / "cache" / "lock"):
+        partial.write_bytes(b"half of another image")
+        assert done(world.sync(scrub="only")) == ["read"]
+    assert partial.exists()
+
+
+def test_a_file_that_expires_while_it_is_read_is_no_failure(world: World) -> None:
+    image = _long_list(world)
+    world.now += MONTH
+
+    def expire(_name: str, _done: int, _total: int) -> None:
+        if not moved:
+            moved.append(True)
+            world.decide("blacklist", IMAGE)
+            world.sync()
+
+    moved: list[bool] = []
+    outcome = world.sync(scrub="only", progress=expire)
+    assert outcome.data["failures"] == [] and names(world, "expired") == [name_of(image)]
 
 
 def test_a_scrub_keeps_to_its_rate() -> None:
