@@ -14,6 +14,7 @@ import tempfile
 import typing as t
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -135,6 +136,7 @@ def subscription(place: Path, demo_ca: t.Any, demo_server: t.Any, now: t.Any) ->
                     "path": str(place / "worker.img"),
                     "uri": f"{server.uri}/{{identifier}}-{{version}}.img",
                     "title": "worker",
+                    "format": "raw",
                 }
             ],
             "certificate": str(pki.endorser.certificate_path),
@@ -179,6 +181,10 @@ def fresh(place: Path, wheelhouse: Path, subscription: dict[str, t.Any], run_pla
         "image_cache_report_html": "/var/www/vmimages/index.html",
         "image_cache_mail": {"from": "vmimages@example.org", "smtp": "localhost:25"},
         "image_cache_purge_expired": "14d",
+        "image_cache_formats": ["raw"],
+        "image_cache_quota": "1 TiB",
+        "image_cache_keep_expired": "2d",
+        "image_cache_scrub_rate": "50 MiB",
         "image_cache_endorsers": [{"name": "erin", "pairs": subscription["endorsers"]}],
         "image_cache_endorser_lists": [{"identifier": "7c1f0a52-0c55-4c5c-a7f1-2f3f3c1d5a90", "state": "absent"}],
         "image_cache_subscriptions": [{**subscription, "endorsers": [{"name": "erin"}]}],
@@ -271,6 +277,8 @@ def test_the_settings_are_read_by_the_command(tree: Tree) -> None:
     assert found.events == settings.EventSettings(Path("/etc/hepix-vmimages/events.d"), timeout=60, attempts=5)
     assert found.mail is not None and found.mail.smtp == ("localhost", 25)
     assert found.reports.html == Path("/var/www/vmimages/index.html")
+    assert (found.cache.quota, found.cache.keep_expired) == (1024**4, timedelta(days=2))
+    assert (found.cache.scrub_rate, found.cache.min_free) == (50 * 1024**2, None)
     assert (tree.root / "etc/hepix-vmimages/events.d").is_dir()
 
 
