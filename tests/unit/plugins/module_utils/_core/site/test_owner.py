@@ -84,6 +84,7 @@ def test_nothing_is_imported_as_the_owner(owned: World) -> None:
         "allow_private": True,
     }
     late = {"subscribe": _imported_late({"state": str(owned.state), "subscribe": terms})}
+    owned.declare({"name": "old", "decision": "blacklist", "match": {"older_than": "900d"}})
     late["decide"] = _imported_late({"state": str(owned.state), "decide": {"decision": "approve", "images": [IMAGE]}})
     late["sync"] = _imported_late(["sync", *state])
     assert owned.verdict()["code"] == "allowed"
