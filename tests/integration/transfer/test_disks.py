@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import VmimagesError
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.cache.sync import sync
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.store.catalogue import Catalogue
 
 from .conftest import HURRIED, Site
 
@@ -87,6 +89,29 @@ def test_a_disk_that_fills_meanwhile(small: Site, disk: Path, server: t.Any) -> 
     assert small.refused()["code"] == "disk_full"
     ballast.unlink()
     assert small.completed(OCTETS)["resumed_from"] == 2_000_000
+
+
+def test_a_disk_without_any_room_keeps_the_part(small: Site, disk: Path, server: t.Any) -> None:
+    """Not even the record can be written again."""
+    ballast = disk / "ballast"
+
+    def fault(handler: t.Any) -> None:
+        handler.answer(200, OCTETS[:300_000], {"Content-Length": str(len(OCTETS))})
+        until = time.monotonic() + 5
+        while not list((small.state / "cache" / "downloading").glob("*.resume")) and time.monotonic() < until:
+            time.sleep(0.02)
+        with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as stream:
+            while stream.write(bytes(4096)):
+                pass
+        handler.wfile.write(OCTETS[300_000:2_000_000])
+        handler.close_connection = True
+
+    server.fault = fault
+    with Catalogue.open(small.state) as catalogue, contextlib.suppress(VmimagesError):
+        sync(catalogue, limits=HURRIED)
+    ballast.unlink()
+    server.fault = None
+    assert small.completed(OCTETS)["resumed_from"] > 0
 
 
 def test_room_is_set_aside_while_it_is_needed_and_no_longer(small: Site, disk: Path, server: t.Any) -> None:

@@ -201,6 +201,8 @@ class PartialFile:
             with contextlib.suppress(OSError, TransferError):
                 self._settle()
                 self._record(durable=False)
+            # On a full disk the record that the transfer began with does as well.
+            if record.read(self.path) is not None:
                 return
         record.remove(self.path)
         with contextlib.suppress(OSError):
