@@ -9,7 +9,7 @@ interpreter() {
     IFS= read -r first <"$1"
     case "$first" in
         '#!'*bash*) command -v bash || command -v sh ;;
-        '#!'*[/\ ]dash* | '#!'*[/\ ]sh* | '#!'*[/\ ]ksh*) command -v sh ;;
+        '#!'*[/\ ]sh | '#!'*[/\ ]sh\ * | '#!'*[/\ ]dash* | '#!'*[/\ ]ash* | '#!'*[/\ ]ksh*) command -v sh ;;
         '#!'*) ;;
         *) command -v bash || command -v sh ;;
     esac

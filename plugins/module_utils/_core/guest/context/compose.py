@@ -12,8 +12,9 @@ from ...errors import ContextError
 from .cloud import cloud_files, user_data_octets
 from .content import LARGEST, Sources
 from .lint import Lint
+from .packages import check_package
 from .spec import SCRIPTS, SHELL_FLAVOURS, ContextSpec
-from .targets import check_mode, check_owner, check_package, check_target
+from .targets import check_mode, check_owner, check_target
 from .tree import PLAIN_MODE, SCRIPT_MODE, Disk, Entry
 from .variables import forbidden, read_variables, variable_name, variable_value, write_context
 

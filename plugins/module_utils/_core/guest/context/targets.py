@@ -1,6 +1,6 @@
 # Copyright: the hepix.vmimages contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where files of a context disk may go in the guest, and which packages a site may add (requirements X11, X15).
+"""Where files of a context disk may go in the guest (requirements X11, X15).
 
 The site's limits of the working group: "No changes to C compiler, perl, python". The guest's own check is in the role
 `vmcontext`, with the same places.
@@ -47,18 +47,6 @@ _TARGET: t.Final = re.compile(r"/[A-Za-z0-9_.+@:,/-]+")
 _MODE: t.Final = re.compile(r"0?[0-7]{3}")
 _OWNER: t.Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}")
 
-#: Packages that hold what sites do not change, by name.
-PROTECTED_PACKAGES: t.Final = re.compile(
-    r"(?:kernel|linux-(?:image|modules|headers|libc-dev)|glibc|libc6|libc-bin|libc-dev|musl|gcc|g\+\+|cpp|clang|binutils"
-    r"|libgcc|libstdc\+\+)(?:[-+0-9.:].*)?"
-    r"|perl|perl-(?:base|libs|modules.*|interpreter|core)|libperl[0-9].*"
-    r"|python|python[0-9.]+|python[0-9.]*-(?:libs|minimal|base|unversioned-command)|libpython.*"
-    r"|vmcontext|hepix-vmcontext"
-)
-#: An rpm is called name-version-release.arch, a deb name_version_arch.
-_RPM: t.Final = re.compile(r"(?P<name>.+)-[^-]+-[^-]+\.[^.-]+\.rpm")
-_DEB: t.Final = re.compile(r"(?P<name>[^_]+)_[^_]+_[^_]+\.deb")
-
 
 def check_target(target: str, where: str, lint: Lint) -> str:
     """The target path in its one spelling. Raises `ContextError` ``option_invalid`` for what is no path.
@@ -97,26 +85,3 @@ def check_owner(owner: str, where: str) -> str:
     if not _OWNER.fullmatch(owner):
         raise ContextError("option_invalid", f"{where}: {owner[:40]!r} is not the name of a user or group")
     return owner
-
-
-def check_package(file_name: str, octets: bytes, where: str, lint: Lint) -> None:
-    """Check that a package is one, and none of the protected ones. Raises `ContextError` ``option_invalid``."""
-    names = _package_names(file_name, octets, where)
-    for name in sorted(names):
-        if PROTECTED_PACKAGES.fullmatch(name):
-            lint.breach("package_refused", where, f"the package {name} is protected")
-
-
-def _package_names(file_name: str, octets: bytes, where: str) -> set[str]:
-    rpm, deb = _RPM.fullmatch(file_name), _DEB.fullmatch(file_name)
-    if octets.startswith(b"\xed\xab\xee\xdb") and file_name.endswith(".rpm"):
-        # The lead names the package as name-version-release, whatever the file is called.
-        lead = octets[10:76].split(b"\0")[0].decode("ascii", "replace")
-        inner = lead.rsplit("-", 2)[0]
-        return {inner} | ({rpm["name"]} if rpm else set())
-    if octets.startswith(b"!<arch>\ndebian-binary") and deb:
-        return {deb["name"]}
-    raise ContextError(
-        "option_invalid",
-        f"{where}: {file_name} is neither an rpm nor a deb under its usual name, such as a_1.0_all.deb",
-    )

@@ -25,7 +25,7 @@ _FORBIDDEN: t.Final = frozenset(
         *("RESOLV_HOST_CONF", "EDITOR", "VISUAL", "PAGER", "SHLVL", "RANDOM", "LINENO", "SECONDS", "CONTEXT_DIR"),
     }
 )
-_FORBIDDEN_FORMS: t.Final = re.compile(r"(?:LD_|DYLD_|BASH|PERL|PYTHON|RUBY|MALLOC_|VMCONTEXT_).*|PS[0-9]")
+_FORBIDDEN_FORMS: t.Final = re.compile(r"(?:LD_|DYLD_|BASH|PERL|PYTHON|RUBY|MALLOC_).*|PS[0-9]")
 _ASSIGNMENT: t.Final = re.compile(r"^[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_]*)=", re.MULTILINE)
 
 

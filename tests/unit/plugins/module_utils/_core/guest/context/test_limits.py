@@ -7,6 +7,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import subprocess
 import typing as t
 from pathlib import Path
 
@@ -152,6 +153,22 @@ def rpm(name: str) -> bytes:
 def test_protected_packages_are_refused(workshop: t.Any, name: str, octets: bytes) -> None:
     """X11."""
     assert workshop.refused(packages=[workshop.file(name, octets)]).code == "package_refused"
+
+
+@pytest.mark.needs("dpkg-deb")
+@pytest.mark.parametrize(("compression", "code"), [("gzip", "package_refused"), ("xz", "package_refused")])
+def test_a_package_is_known_by_what_it_states_itself(
+    workshop: t.Any, tmp_path: Path, compression: str, code: str
+) -> None:
+    control = tmp_path / "tree/DEBIAN/control"
+    control.parent.mkdir(parents=True)
+    control.write_text("Package: libc6\nVersion: 1\nArchitecture: all\nMaintainer: a <a@b>\nDescription: x\n")
+    path = tmp_path / "harmless_1_all.deb"
+    options = [f"-Z{compression}", "--uniform-compression", "--build"]
+    command = ["dpkg-deb", *options, str(tmp_path / "tree"), str(path)]
+    subprocess.run(command, check=True, capture_output=True, timeout=30)
+    refusal = workshop.refused(packages=[str(path)])
+    assert refusal.code == "package_refused" and "libc6" in refusal.detail
 
 
 def test_the_sites_batch_client_is_taken(workshop: t.Any) -> None:
