@@ -15,6 +15,11 @@ import pytest
 import yaml
 from ansible.module_utils.common import warnings as ansible_warnings
 from ansible.module_utils.testing import patch_module_args
+from hypothesis import HealthCheck, settings
+
+# How long an example takes says something about the machine, and nothing about what is tested.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 MODULES = "ansible_collections.hepix.vmimages.plugins.modules"
 LIST = "5d4ce0b3-4fb5-4bd0-9b0f-6c1ea2a57ee3"
