@@ -70,8 +70,8 @@ def main() -> None:
         world = kept.world()
         state = world.copy(size, directory / "state")
         kinds = {
-            "UUID": lambda number: catalogues.image_id(number * 7 % size.lists, number % size.images),
-            "tag": lambda number: catalogues.tag(number * 7 % size.lists, number % size.images),
+            asked.IMAGE: lambda number: catalogues.image_id(number * 7 % size.lists, number % size.images),
+            asked.TAG: lambda number: catalogues.tag(number * 7 % size.lists, number % size.images),
         }
         begun = measure.usage_here(lambda: _open(state))
         found.append(("first opening: an index of all messages, for each", begun.cpu / size.lists * 1e3, "ms"))
@@ -81,10 +81,11 @@ def main() -> None:
             _age(catalogue, size, options.versions - 1)
             rows = catalogue.row("SELECT count(*) AS rows FROM images")
             found.append(("rows of images", float(rows["rows"] if rows else 0), ""))
-            for name, of in kinds.items():
-                taken = _each(lambda number, of=of: asked.find(catalogue, of(number), asked.kind_of(of(number))))  # type: ignore[misc]
+            for kind, of in kinds.items():
+                name = {asked.IMAGE: "UUID", asked.TAG: "tag"}[kind]
+                taken = _each(lambda number, of=of, kind=kind: asked.find(catalogue, of(number), kind))  # type: ignore[misc]
                 found.append((f"look up a {name}", taken, "ms"))
-                taken = _each(lambda number, of=of: queries.judge(catalogue, of(number)))  # type: ignore[misc]
+                taken = _each(lambda number, of=of, kind=kind: queries.judge(catalogue, of(number), kind=kind))  # type: ignore[misc]
                 found.append((f"verdict on a {name}", taken, "ms"))
             sums = [row["sha512"] for row in catalogue.rows("SELECT sha512 FROM images WHERE until IS NULL LIMIT 200")]
             taken = _each(lambda number: asked.find(catalogue, sums[number], asked.SHA512))
@@ -98,7 +99,7 @@ def main() -> None:
 
         def opened(number: int) -> None:
             with Catalogue.open(state) as again:
-                asked.find(again, kinds["UUID"](number), asked.IMAGE)
+                asked.find(again, kinds[asked.IMAGE](number), asked.IMAGE)
 
         taken = _each(opened)
         found.append(("open, and look up a UUID", taken, "ms"))
@@ -107,7 +108,7 @@ def main() -> None:
             place = catalogue.state
 
         def recorded(number: int) -> None:
-            snapshot.judge(snapshot.load(place), kinds["UUID"](number), catalogue.now())
+            snapshot.judge(snapshot.load(place), kinds[asked.IMAGE](number), catalogue.now())
 
         found.append(("verdict on a UUID from the snapshot, read anew", _each(recorded, 20), "ms"))
         octets = place.snapshot.stat().st_size

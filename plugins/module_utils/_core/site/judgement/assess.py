@@ -182,7 +182,8 @@ def resolve_tag(catalogue: Catalogue, tag: str) -> list[sqlite3.Row]:
 
 def resolve_sha512(catalogue: Catalogue, digest: str) -> list[sqlite3.Row]:
     """The rows of all images that are these octets, in the same order; ``unknown_image`` when there is none."""
-    where = "substr(sha512, 1, 16) = ? AND sha512 = ?"
+    # Without the plus SQLite puts the known value in for the column, and the index on the expression fits no more.
+    where = "substr(sha512, 1, 16) = ? AND +sha512 = ?"
     return catalogue.rows(_BEST.format(where=where), digest.lower()[:16], digest.lower()) or _unknown(digest)
 
 
