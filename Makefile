@@ -19,7 +19,7 @@ help:
 	@echo "make test    unit and integration tests (as root on Debian it installs nginx, chromium and others if missing)"
 	@echo "make fuzz    feed the verifier with broken messages for SECONDS (60)"
 	@echo "make lint    ansible-test sanity, ansible-lint, mypy, ruff"
-	@echo "make bench   what believing a message costs, beside openssl (needs the packages igtf-policy-*)"
+	@echo "make bench   measure all, or what ONLY names: trust polling catalogue command context_iso (needs nginx, curl)"
 	@echo "make clean   remove what these made"
 
 .venv/.runtime: requirements.txt pyproject.toml setup.py Makefile tests/environment
@@ -72,8 +72,9 @@ fuzz: .venv/.fuzz collection
 lint: .venv/.lint
 	@$(BIN)/nox
 
-bench: collection
-	@PYTHONPATH='$(CURDIR)/.venv/collections' $(BIN)/python benchmarks/trust.py
+ONLY =
+bench: .venv/.tests collection
+	@PYTHONPATH='$(CURDIR)/.venv/collections' $(BIN)/python -m benchmarks $(ONLY)
 
 clean:
 	rm -rf .venv .nox .mypy_cache .ruff_cache .pytest_cache build *.egg-info

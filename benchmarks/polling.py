@@ -70,7 +70,7 @@ class Site:
 
     def curl(self) -> measure.Usage:
         """curl asks for all lists."""
-        return measure.usage_of(["curl", "--config", str(self._config)])[0]
+        return measure.usage_of(["curl", "--config", str(self._config)], quiet=True)[0]
 
     def change(self, count: int) -> None:
         """Publish further versions of some lists."""

@@ -4,7 +4,7 @@
 
 Every round takes each measurement once, ours and openssl's one after the other, and a ratio is of one round; the tables
 show medians. All times are CPU seconds of one core, so that what else the machine does matters less.
-`make bench` runs it; Debian's igtf-policy packages must be installed.
+`make bench ONLY=trust` runs it; Debian's igtf-policy packages must be installed.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ from ansible_collections.hepix.vmimages.playbooks.files import demo_ca
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.imagelist import check, writer
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust import anchors, keys, smime, verify
 
+from .measure import table, usage_of
+
 PACKAGED: t.Final = pathlib.Path("/usr/share/igtf-policy")
 SIZES: t.Final = (10, 100, 1000)
 GOAL: t.Final = 0.2
@@ -50,18 +52,6 @@ middle = time.process_time()
 verify.verify_message(pathlib.Path(sys.argv[2]).read_bytes(), loaded, datetime.datetime.now(datetime.timezone.utc))
 print(middle - begin, time.process_time() - middle)
 """
-
-
-def cpu_of(command: t.Sequence[str]) -> tuple[float, str]:
-    """CPU seconds and output of a process that must succeed."""
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        output = process.stdout.read()
-        _pid, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{command[0]} failed with {process.returncode}")
-    return usage.ru_utime + usage.ru_stime, output
 
 
 def igtf(directory: pathlib.Path, now: datetime.datetime) -> int:
@@ -175,9 +165,9 @@ class Bench:
 
     def cold(self) -> Cold:
         """A process that verifies one message, the smallest."""
-        whole, output = cpu_of([sys.executable, "-c", COLD, str(self.certificates), str(self.files[SIZES[0]])])
+        whole, output = usage_of([sys.executable, "-c", COLD, str(self.certificates), str(self.files[SIZES[0]])])
         load, once = output.split()
-        return Cold(whole, float(load), float(once))
+        return Cold(whole.cpu, float(load), float(once))
 
     def verify(self, octets: bytes) -> verify.Verified:
         return verify.verify_message(octets, self.loaded, self.now)
@@ -197,18 +187,7 @@ class Bench:
         """CPU seconds of one `openssl cms -verify` with its hashed directory, the fastest way that it has."""
         command = ["openssl", "cms", "-verify", "-inform", "SMIME", "-in", str(self.files[size])]
         command += ["-out", str(self.output), "-CApath", str(self.certificates), "-no-CAfile", "-no-CAstore"]
-        return cpu_of([*command, "-crl_check_all", "-purpose", "smimesign"])[0]
-
-
-def table(head: t.Sequence[str], rows: t.Iterable[t.Sequence[str]]) -> str:
-    """Lines of columns: the first to the left, the others to the right."""
-    lines = [list(head), *(list(row) for row in rows)]
-    widths = [max(len(line[at]) for line in lines) for at in range(len(head))]
-    shown = [
-        "  ".join(cell.rjust(width) if at else cell.ljust(width) for at, (cell, width) in enumerate(zip(line, widths)))
-        for line in lines
-    ]
-    return "\n".join([shown[0], "  ".join("-" * width for width in widths), *shown[1:]])
+        return usage_of([*command, "-crl_check_all", "-purpose", "smimesign"], quiet=True)[0].cpu
 
 
 def median(values: t.Iterable[float]) -> float:

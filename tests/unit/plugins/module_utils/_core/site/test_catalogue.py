@@ -360,3 +360,24 @@ def test_a_standing_judgement_needs_no_cryptography(world: World) -> None:
         text=True,
     )
     assert json.loads(done.stdout) == ["allowed", []]
+
+
+def test_no_question_about_one_image_looks_through_all_of_them(world: World) -> None:
+    world.publish("1", [world.image()])
+    world.subscribe(new_images="cache")
+    asked: list[str] = []
+    with world.open() as catalogue:
+        digest = catalogue.rows("SELECT sha512 FROM images")[0]["sha512"]
+        catalogue.connection.set_trace_callback(asked.append)
+        for name in (IMAGE, "SL5", digest):
+            queries.judge(catalogue, name)
+        decisions.decide(catalogue, decision="blacklist", images=[IMAGE], tags=["SL5"])
+        catalogue.connection.set_trace_callback(None)
+        plans = [
+            (statement, step["detail"])
+            for statement in asked
+            if statement.startswith(("SELECT", "INSERT OR REPLACE INTO touched"))
+            for step in catalogue.rows(f"EXPLAIN QUERY PLAN {statement}")
+        ]
+    assert any("images_by_sha512" in detail for _statement, detail in plans)
+    assert [item for item in plans if item[1].startswith(("SCAN images", "SCAN owners", "SCAN versions"))] == []
