@@ -19,7 +19,7 @@ help:
 	@echo "make test    unit and integration tests (as root on Debian it installs nginx, chromium and others if missing)"
 	@echo "make fuzz    feed the verifier with broken messages for SECONDS (60)"
 	@echo "make lint    ansible-test sanity, ansible-lint, mypy, ruff"
-	@echo "make bench   measure all, or what ONLY names: trust polling catalogue command context_iso (needs nginx, curl)"
+	@echo "make bench   measure all, or ONLY=\"trust polling catalogue command transfers publishing context_iso\""
 	@echo "make clean   remove what these made"
 
 .venv/.runtime: requirements.txt pyproject.toml setup.py Makefile tests/environment

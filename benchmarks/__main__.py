@@ -9,7 +9,7 @@ import sys
 import typing as t
 
 #: What there is, each a module of this package that prints its tables and ends with 1 where a goal is missed.
-ALL: t.Final = ("trust", "polling", "catalogue", "command", "context_iso")
+ALL: t.Final = ("trust", "polling", "catalogue", "command", "transfers", "publishing", "context_iso")
 
 
 def main(names: t.Sequence[str]) -> int:

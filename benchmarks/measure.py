@@ -40,13 +40,19 @@ def _cpu() -> float:
     return sum(usage.ru_utime + usage.ru_stime for usage in both)
 
 
-def usage_of(command: t.Sequence[str], *, statuses: t.Container[int] = (0,), quiet: bool = False) -> tuple[Usage, str]:
+def usage_of(
+    command: t.Sequence[str],
+    *,
+    statuses: t.Container[int] = (0,),
+    environment: t.Mapping[str, str] | None = None,
+    quiet: bool = False,
+) -> tuple[Usage, str]:
     """What a process takes that must end with one of `statuses`, and its output; `quiet`: what it complains of is not
     shown."""
     clock = time.monotonic()
     errors = subprocess.DEVNULL if quiet else None
     with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment
     ) as process:
         if process.stdout is None:
             raise SystemExit("A process without output")

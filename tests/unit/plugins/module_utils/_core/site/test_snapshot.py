@@ -231,17 +231,39 @@ _LIFE = [
     ("cache", 0),
     ("poll", LIST, None),
     ("wait", 5),
+    ("uncache", 0),
+]
+
+
+#: The first list to hold an image speaks of it, until the other one is subscribed again and owns it.
+_RETURN = [
+    ("accept", OTHER_LIST, [(0, 0, 0)], 20),
+    ("unsubscribe", LIST),
+    ("unsubscribe", OTHER_LIST),
+    ("subscribe", OTHER_LIST, "cache", (), (0, 0)),
+]
+#: What a match selects, and what a rule approves, changes by the clock alone.
+_AGE = [
+    ("subscribe", LIST, "approve", ({"tag": "SL*", "newer_than": "4h"},), (0, 0)),
+    ("wait", 2),
+    ("rules", "blacklist", {"older_than": "5h", "list": LIST}),
+    ("wait", 5),
+    ("rules", "approve", {"title": "none"}),
+    ("wait", 1),
 ]
 
 
 @settings(
-    max_examples=20,
+    max_examples=15,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(happens=_anything)
 @example(happens=_LIFE)
+@example(happens=_RETURN)
+@example(happens=_AGE)
+@example(happens=_AGE[:2] + _AGE[4:])
 def test_the_snapshot_says_what_judging_each_image_by_itself_says(world: World, happens: t.Sequence[t.Any]) -> None:
     with tempfile.TemporaryDirectory() as directory:
         site: t.Any = None
