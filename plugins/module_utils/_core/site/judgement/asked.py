@@ -160,15 +160,18 @@ def _derived(catalogue: Catalogue, file: Candidate) -> Meant | None:
 
 
 def _installed(catalogue: Catalogue, file: Candidate) -> Meant | None:
-    """The image that was installed at this place outside of the cache, on this host or on one with the same paths."""
-    named = str(Path(file.asked).absolute())
-    rows = catalogue.rows("SELECT * FROM installed WHERE path IN (?, ?)", str(file.path), named)
-    if not rows:
+    """The image that was installed at this place outside of the cache, on this host."""
+    record = catalogue.row(
+        "SELECT * FROM installed WHERE host = ? AND path IN (?, ?)",
+        os.uname().nodename,
+        str(file.path),
+        str(Path(file.asked).absolute()),
+    )
+    if record is None:
         return None
-    record = next((row for row in rows if file.is_recorded(row)), rows[0])
     digests = {record["sha512"], *_sources(catalogue, record["sha512"])}
-    meant = [row for row in resolve_image(catalogue, record["image_id"]) if row["sha512"] in digests]
-    return Meant(meant, _facts(file, record)) if meant else None
+    rows = [row for row in resolve_image(catalogue, record["image_id"]) if row["sha512"] in digests]
+    return Meant(rows, _facts(file, record)) if rows else None
 
 
 def _facts(file: Candidate, record: sqlite3.Row | None) -> FileFacts:

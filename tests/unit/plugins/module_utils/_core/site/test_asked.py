@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import VmimagesError
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.site import queries
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.site import install, queries
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.judgement import asked, recorded, snapshot
 
 from .conftest import IMAGE, IMAGE_2, LIST, OTHER_LIST, World
@@ -214,3 +214,18 @@ def test_a_file_made_of_the_image_is_judged_as_it_is(world: World, ask: Ask, tmp
         assert ask(world, made)["verdict"]["code"] == "file_changed"
     except VmimagesError as error:
         assert error.code == "file_changed"
+
+
+def test_an_installed_file_is_judged_as_its_image_is(world: World, cached: Path, tmp_path: Path) -> None:
+    target = tmp_path / "images" / "worker.img"
+    target.parent.mkdir()
+    install.install(world.open, install.Wanted(image=IMAGE, path=target, method="copy"))
+    answer = _by_catalogue(world, target)
+    assert (answer["identifier"], answer["verdict"]["path"]) == (IMAGE, str(target))
+    assert answer["verdict"]["allowed"] is True
+    world.decide("blacklist", IMAGE)
+    assert _by_catalogue(world, target)["verdict"]["code"] == "blacklisted"
+    world.decide("approve", IMAGE)
+    with target.open("r+b") as stream:
+        stream.write(b"X")
+    assert _by_catalogue(world, target, read=True)["verdict"]["code"] == "file_changed"
