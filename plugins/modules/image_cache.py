@@ -639,7 +639,7 @@ def bring_up_to_date(module: AnsibleModule) -> Outcome:
         catalogue = stack.enter_context(
             Catalogue.open(options["state_dir"], index_path=options["index"], warn=module.warn)
         )
-        board = stack.enter_context(telling(catalogue.state, "image_cache", **(options["watched"] or {})))
+        board = stack.enter_context(telling(catalogue.state, "image_cache", dry=check, **(options["watched"] or {})))
         upkeep = settings.upkeep(catalogue.state.path, options, catalogue.warn)
         refreshed = refresh(catalogue, lists=options["lists"], check=check) if options["refresh"] else Outcome(False)
         synced = sync(

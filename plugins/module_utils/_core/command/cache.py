@@ -39,7 +39,7 @@ def _run(options: argparse.Namespace, scrubbing: Scrub, nothing: str) -> int:
         # What is imported late is imported before root becomes the owner.
         listeners = stack.enter_context(shown(wanted=not options.json and not options.check and not options.quiet))
         catalogue = stack.enter_context(open_catalogue(options))
-        board = stack.enter_context(telling(catalogue.state, "sync", listeners=listeners))
+        board = stack.enter_context(telling(catalogue.state, options.command, listeners=listeners, dry=options.check))
         outcome = sync_cache(
             catalogue,
             lists=options.lists,

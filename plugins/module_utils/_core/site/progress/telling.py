@@ -25,13 +25,18 @@ def telling(
     run: t.Optional[str] = None,
     patience: float = 60,
     listeners: t.Sequence[tuple[Listener, float]] = (),
+    dry: bool = False,
 ) -> t.Iterator[Board]:
     """The board of a run called `what`; with a name for the `run`, it is watched under that (see `Lease`).
 
+    A `dry` run writes nothing.
     Raises SiteError ``option_invalid`` for a name that is none, ``interrupted`` when nobody watches any more.
     """
     if run is not None and not NAME.fullmatch(run):
         raise SiteError("option_invalid", f"watched.run: {run!r} is not a plain word.", option="watched.run")
+    if dry:
+        yield Board(*listeners)
+        return
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(ProgressFile(state, run or f"{what.replace('_', '-')}-{os.getpid()}", what))
         if run is not None:

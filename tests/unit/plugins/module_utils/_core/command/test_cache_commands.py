@@ -80,6 +80,12 @@ def test_a_scrub_reads_what_is_due(site: t.Any, call: Call) -> None:
     assert code == 0 and out.splitlines()[1].split()[:2] == ["read", IMAGE]
 
 
+def test_a_rehearsal_leaves_no_trace(site: t.Any, call: Call) -> None:
+    before = sorted(site.state_dir.rglob("*"))
+    assert call("sync", "--check")[0] == 0
+    assert sorted(site.state_dir.rglob("*")) == before
+
+
 def test_status_tells_what_is_going_on(site: t.Any, call: Call) -> None:
     assert json.loads(call("status", "--json")[1])["runs"] == []
     from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.progress.telling import telling
