@@ -9,7 +9,9 @@ import typing as t
 from pathlib import Path
 
 import pytest
+import yaml
 
+from ansible_collections.hepix.vmimages.plugins.modules import context_iso
 from ansible_collections.hepix.vmimages.plugins.modules.context_iso import main
 
 PROLOG = {"prolog": {"content": "#!/bin/sh\necho prolog\n"}}
@@ -18,7 +20,12 @@ PROLOG = {"prolog": {"content": "#!/bin/sh\necho prolog\n"}}
 @pytest.fixture
 def make(run_module: t.Any) -> t.Callable[..., t.Any]:
     def run(check: bool = False, **options: t.Any) -> t.Any:
-        return run_module(main, options, check=check)
+        result = run_module(main, options, check=check)
+        documented = set(yaml.safe_load(context_iso.RETURN)["isos"]["contains"])
+        for iso in [] if result.failed else result["isos"]:
+            kept = {"dest", "state", "changed"}
+            assert set(iso) == (documented if iso["state"] == "present" else kept)
+        return result
 
     return run
 

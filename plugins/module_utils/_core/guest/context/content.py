@@ -69,7 +69,7 @@ class Sources:
     def read_file(self, path: str, where: str) -> bytes:
         """The octets of a local file; from a restricted directory it is a breach ``source_restricted``."""
         with storage_errors(path, reading=True):
-            real = os.path.realpath(path, strict=False)
+            real = os.path.realpath(path)
             fd = os.open(real, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
         try:
             with storage_errors(path, reading=True):
