@@ -6,12 +6,17 @@ from __future__ import annotations
 
 import typing as t
 
+from ..root.names import printable
 from .matrix import judge
 from .survey import Survey
 
 
 def report(survey: Survey) -> dict[str, t.Any]:
-    """The survey and the matrix as mappings and lists."""
+    """The survey and the matrix as mappings and lists, fit to be printed."""
+    return printable(_told(survey))
+
+
+def _told(survey: Survey) -> dict[str, t.Any]:
     disk = survey.disk
     return {
         "system": survey.system.as_dict(),

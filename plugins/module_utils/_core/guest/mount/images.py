@@ -17,7 +17,7 @@ from ...outcome import Outcome
 from ...transfer.atomic import make_directory
 from ..disk.filesystems import LINUX
 from ..disk.layout import Layout, Partition, read_layout
-from ..root.names import shown
+from ..root.names import printable, shown
 from ..root.tree import Root
 from .kernel import Mounted, below, holders, is_locked, mounted, run
 from .options import driver, mount_options
@@ -106,8 +106,8 @@ def _outcome(
 def _data(state: dict[str, t.Any], placed: tuple[Placed, ...], layout: Layout | None) -> dict[str, t.Any]:
     return {
         **state,
-        "mounts": [item.as_dict(writable=state["writable"]) for item in placed],
-        "layout": None if layout is None else layout.as_dict(),
+        "mounts": printable([item.as_dict(writable=state["writable"]) for item in placed]),
+        "layout": None if layout is None else printable(layout.as_dict()),
     }
 
 

@@ -14,7 +14,7 @@ from ..boot.matrix import Verdict, judge
 from ..boot.survey import Survey, survey
 from ..root import writing
 from ..root.backup import check_outside, keep
-from ..root.names import shown
+from ..root.names import printable, shown
 from ..root.tree import Root
 from .draft import Change
 from .initrds import Build, lacking
@@ -95,7 +95,9 @@ def _build(root: Root, builds: t.Sequence[Build], run: Builder) -> None:
         run(root, build.argv)
         why = lacking(root, build.path, build.kernel, build.needs)
         if why:
-            raise GuestError("initrd_incomplete", f"{build.argv[0]} ended well, but {why[0]}", path=build.path)
+            raise GuestError(
+                "initrd_incomplete", shown(f"{build.argv[0]} ended well, but {why[0]}"), path=shown(build.path)
+            )
 
 
 def _outcome(
@@ -113,8 +115,8 @@ def _outcome(
         notes += [Note("A09", f"{build.path} has to be built: {' '.join(build.why)}") for build in plan.builds]
     before, after = _difference(changes)
     for build in builds:
-        before[build.path] = list(build.why)
-        after[build.path] = [" ".join(build.argv)]
+        before[shown(build.path)] = [shown(why) for why in build.why]
+        after[shown(build.path)] = [shown(" ".join(build.argv))]
     actions = [change.as_dict() for change in changes]
     actions += [
         {"action": "build", "path": build.path, "requirements": ["A09"], "reasons": list(build.why)} for build in builds
@@ -123,12 +125,12 @@ def _outcome(
         bool(changes or builds),
         before,
         after,
-        tuple(actions),
-        tuple(f"{note.requirement}: {note.text}" for note in notes),
+        tuple(printable(actions)),
+        tuple(shown(f"{note.requirement}: {note.text}") for note in notes),
         {
-            "builds": [build.as_dict() for build in plan.builds],
-            "notes": [note.as_dict() for note in notes],
-            "matrix": {mode: _told(verdict) for mode, verdict in verdicts.items()},
+            "builds": printable([build.as_dict() for build in plan.builds]),
+            "notes": printable([note.as_dict() for note in notes]),
+            "matrix": printable({mode: _told(verdict) for mode, verdict in verdicts.items()}),
             "wanted": list(wishes.modes),
             "backup": backup,
         },

@@ -4,6 +4,10 @@
 
 from __future__ import annotations
 
+import typing as t
+
+T = t.TypeVar("T")
+
 
 def shown(name: str) -> str:
     """`name` on one line of valid UTF-8: control characters and octets that are no UTF-8 are written as escapes."""
@@ -11,3 +15,15 @@ def shown(name: str) -> str:
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
     )
+
+
+def printable(value: T) -> T:
+    """`value`, a tree of mappings and sequences, with every text in it as `shown` has it: titles, labels, arguments."""
+    made: t.Any = value
+    if isinstance(value, str):
+        made = shown(value)
+    elif isinstance(value, t.Mapping):
+        made = {printable(key): printable(item) for key, item in value.items()}
+    elif isinstance(value, (list, tuple)):
+        made = type(value)(printable(item) for item in value)
+    return t.cast(T, made)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import typing as t
@@ -260,6 +261,16 @@ class TestHostileSystems:
             "/boot/vmlinuz-6\\n\\x1b[31m",
         ]
         assert [kernel["version"] for kernel in found["kernels"]] == ["6.1.0-18-amd64"]
+
+    def test_what_a_system_calls_things_does_not_reach_a_terminal(self, systems: t.Any, tmp_path: Path) -> None:
+        system = systems.unpack("debian12", tmp_path)
+        path = system / "boot" / "grub" / "grub.cfg"
+        path.write_bytes(
+            path.read_bytes().replace(b"'Debian GNU/Linux'", b"'\x1b[2J\xff'").replace(b"quiet", b"\x1b]0;x\x07")
+        )
+        text = repr(look(system))
+        assert "\\\\x1b[2J\\\\xff" in text and "\\\\x1b]0;x\\\\x07" in text
+        assert json.dumps(look(system), ensure_ascii=False).isprintable()
 
     def test_entries_that_point_out_of_the_system_find_nothing(self, systems: t.Any, tmp_path: Path) -> None:
         (tmp_path / "vmlinuz-secret").write_text("the builder's")
