@@ -55,8 +55,11 @@ class Drivers:
         return tuple(name for name in names if not self.has(name))
 
     def misordered(self, *names: str) -> tuple[str, str] | None:
-        """Two of the drivers, each a module that is loaded by name, where the second is loaded before the first."""
-        order = self.initrd.order if self.initrd is not None else ()
+        """Two of the drivers where the second is inserted before the first, by an initrd of mkinitrd.
+
+        The others load a module with all that it needs, in whatever order they name them.
+        """
+        order = self.initrd.order if self.initrd is not None and self.initrd.tool == "mkinitrd" else ()
         listed = [name for name in names if name in order]
         for first, second in zip(listed, listed[1:]):
             if order.index(second) < order.index(first):

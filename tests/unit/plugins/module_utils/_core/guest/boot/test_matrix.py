@@ -190,6 +190,13 @@ class TestModernSystems:
         assert [matrix[mode]["entry"] for mode in MODES] == [0] * 4
         assert matrix["xen_para"]["console"] == "hvc0"
 
+    def test_the_order_of_modules_that_modprobe_loads_does_not_matter(self, systems: t.Any, tmp_path: Path) -> None:
+        system = systems.unpack("debian12", tmp_path)
+        files = {f"lib/modules/6.1.0-18-amd64/{name}.ko": b"" for name in ("virtio_blk", "virtio_pci", "ext4")}
+        files |= {"conf/initramfs.conf": b"", "conf/modules": b"ext4\nvirtio_blk\nvirtio_pci\n"}
+        (system / "boot" / DEBIAN).write_bytes(systems.cpio(files))
+        assert reasons(look(system), "kvm") == []
+
     def test_an_initrd_of_another_kernel_is_told(self, systems: t.Any, tmp_path: Path) -> None:
         system = systems.unpack("debian12", tmp_path)
         octets = systems.initrd("zstd", "6.1.0-17-amd64", "initramfs-tools", ["virtio_pci", "virtio_blk", "ext4"])
