@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import time
 import typing as t
 from pathlib import Path
 
@@ -144,6 +146,7 @@ def test_only_what_is_named_is_handled(bench: t.Any) -> None:
         ({"lists": [IMAGE]}, "unknown_list"),
         ({"images": [LIST]}, "unknown_image"),
         ({"purge_expired": "later"}, "option_invalid"),
+        ({"timeout": "later"}, "option_invalid"),
     ],
 )
 def test_bad_input_is_one_sentence_and_changes_nothing(site: t.Any, options: dict[str, t.Any], code: str) -> None:
@@ -156,3 +159,37 @@ def test_bad_input_is_one_sentence_and_changes_nothing(site: t.Any, options: dic
 
 def test_a_cache_without_state_is_said_to_have_none(bench: t.Any) -> None:
     assert bench.cache()["code"] == "state_missing"
+
+
+@pytest.fixture
+def elsewhere(bench: t.Any, misbehaving: t.Any) -> t.Iterator[t.Any]:
+    """A server of its own for the one image, which does what it is told."""
+    octets = b"an image" * 50_000
+    with misbehaving.Misbehaving(octets) as server:
+        digest = hashlib.sha512(octets).hexdigest()
+        image = {"identifier": IMAGE, "uri": server.uri(), "size": len(octets), "sha512": digest, "title": "worker"}
+        bench.publish(image)
+        bench.subscribe(allow_private=True)
+        bench.decide("approve")
+        yield server
+
+
+def test_an_image_goes_on_where_it_broke_off_and_the_result_tells(bench: t.Any, elsewhere: t.Any) -> None:
+    elsewhere.cut = lambda: 150_000
+    assert bench.cache(retries=0)["code"] == "unreachable"
+    elsewhere.cut = None
+    [done] = bench.cache(retries=0)["downloaded"]
+    assert (done["resumed_from"], done["octets"], done["source"]) == (150_000, 250_000, elsewhere.uri())
+    assert done["seconds"] > 0
+
+
+def test_limits_are_those_of_the_options(bench: t.Any, misbehaving: t.Any, elsewhere: t.Any) -> None:
+    elsewhere.fault = misbehaving.page(503)
+    assert bench.cache(retries=0)["code"] == "http_status"
+    assert len(elsewhere.requests) == 1
+    assert bench.cache(retries=1)["code"] == "http_status"
+    assert len(elsewhere.requests) == 3
+    elsewhere.fault = misbehaving.drip
+    started = time.monotonic()
+    assert bench.cache(retries=0, timeout="1s")["code"] == "timeout"
+    assert time.monotonic() - started < 8
