@@ -54,6 +54,12 @@ class Limits:
         )
 
 
+#: After so many images in a row that did not come for want of an answer, the others of that host are asked for once
+#: each, and with little patience: a host that is down must not keep the images of all others waiting.
+SILENT: t.Final = 3
+IMPATIENT: t.Final = 3.0
+_SILENCE: t.Final = frozenset({"unreachable", "timeout"})
+
 #: What is allowed where nobody says anything.
 USUAL: t.Final = Limits()
 
@@ -84,6 +90,8 @@ class Work:
         self._room = room
         self._relieve = relieve
         self._stopped = threading.Event()
+        #: By host: how many of its images in a row have not come for want of an answer.
+        self._silent: Counter[str] = Counter()
 
     def do(self, steps: t.Sequence[Step]) -> None:
         """Do all steps; what fails is told in the run, and stops no other."""
@@ -173,7 +181,10 @@ class Work:
                 stopped=self._stopped,
             )
         subscription = subscription_of(self._catalogue, row["list_id"])
-        session = self._session(self._limits.apply(subscription.policy(content=True)))
+        policy = self._limits.apply(subscription.policy(content=True))
+        if self._silent[_host(step)] >= SILENT:
+            policy = dataclasses.replace(policy, retries=0, connect_timeout=IMPATIENT)
+        session = self._session(policy)
         return pool.submit(
             octets.download,
             row,
@@ -194,9 +205,11 @@ class Work:
         """Take in what a thread has verified; what is damaged is put aside, and its download is the next step."""
         try:
             done = future.result()
+            self._silent[_host(step)] = 0
             with self._writing() as writer:
                 self._admit(writer, step, done)
         except VmimagesError as error:
+            self._silent[_host(step)] += error.code in _SILENCE
             if step.source is None or error.code != "checksum_mismatch":
                 self._run.fail(step, error)
                 return None

@@ -81,6 +81,20 @@ def test_images_of_one_host_come_over_kept_connections(world: World, server: t.A
     assert len(ports) == 1
 
 
+def test_a_host_that_is_down_does_not_keep_the_others_waiting(world: World, misbehaving: t.Any, server: t.Any) -> None:
+    """Each image is asked for, but after a few of them only once."""
+    images = [world.image(str(uuid.UUID(int=number + 1)), octets=OCTETS) for number in range(9)]
+    world.publish("1", [{**image, "hv:uri": server.uri(f"/{number}")} for number, image in enumerate(images)])
+    world.subscribe(new_images="cache", allow_private=True)
+    server.fault = misbehaving.silent
+    outcome = world.sync(limits=Limits(parallel=1, retries=1))
+    assert [failure["code"] for failure in outcome.data["failures"]] == ["unreachable"] * 9
+    asked = collections.Counter(path for path, _headers in server.requests)
+    assert sorted(asked.values()) == [1] * 6 + [2] * 3
+    server.fault = None
+    assert len(world.sync().data["downloaded"]) == 9
+
+
 def test_a_mirror_of_the_subscription_is_asked_first(world: World, server: t.Any) -> None:
     image = world.image(octets=OCTETS)
     world.publish("1", [{**image, "hv:uri": "https://images.example.org/all/worker.img"}])
