@@ -224,11 +224,21 @@ def _pygrub(root: Root, disk: Disk | None, *, separate: bool) -> Pygrub:
 
 
 def _pygrub_on(root: Root, prefix: str, *, separate: bool) -> Pygrub | None:
-    """What pygrub reads on the file system that is mounted at `prefix`; None when it finds no file there."""
+    """What pygrub reads on the file system that is mounted at `prefix`; None when it finds no file there.
+
+    It looks at that file system alone: an absolute link begins at its root, wherever it is mounted.
+    """
+    if not root.is_directory(prefix or "/"):
+        return None
+    with Root(root.path.rstrip("/") + root.resolve(prefix or "/")) as filesystem:
+        return _pygrub_in(filesystem, prefix, separate=separate)
+
+
+def _pygrub_in(filesystem: Root, prefix: str, *, separate: bool) -> Pygrub | None:
     for place, form in PLACES:
         if separate and prefix == "" and place.startswith("/boot/"):
             continue
-        text = root.text(prefix + place)
+        text = filesystem.text(place)
         if text is None:
             continue
         if form == "extlinux":
