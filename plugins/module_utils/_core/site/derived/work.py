@@ -17,7 +17,6 @@ import typing as t
 from pathlib import Path
 
 from ...disks.derive import Derived, derive
-from ...disks.formats import Format
 from ...errors import DiskError, TransferError, VmimagesError
 from ...transfer.atomic import make_directory, replace, storage_errors
 from ..cache.plan import proves, record_of
@@ -118,8 +117,9 @@ def _make(catalogue: Catalogue, task: Task, run: Run, room: Room, work: Path, mo
         watch(task.name, done, 0)
 
     started = time.monotonic()
-    stated = t.cast("Format", task.stated)
-    for made in derive(source, stated, task.formats, work, most=most, guard=guard):
+    if task.stated is None:
+        return
+    for made in derive(source, task.stated, task.formats, work, most=most, guard=guard):
         with catalogue.writing() as writer:
             _admit(writer, task, made, source, run, time.monotonic() - started)
         started = time.monotonic()
