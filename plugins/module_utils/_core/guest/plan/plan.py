@@ -28,11 +28,6 @@ class Plan:
     builds: tuple[Build, ...]
     notes: tuple[Note, ...]
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing is left to do."""
-        return not self.changes and not self.builds
-
 
 def make_plan(root: Root, survey: Survey, wishes: Wishes) -> Plan:
     """The plan, drawn up from the survey of the tree as it is. Raises `GuestError` for what cannot be read."""

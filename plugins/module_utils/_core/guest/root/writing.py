@@ -48,13 +48,6 @@ def link(root: Root, path: str, target: str) -> None:
             _make_durable(spot.directory)
 
 
-def rename(root: Root, path: str, name: str) -> None:
-    """Give the file or link at `path` another name in its directory; raises as `write` does."""
-    with root.spot(path, follow=False) as spot, guest_errors(path, writing=True):
-        _move(spot, spot.name, name)
-        _make_durable(spot.directory)
-
-
 def remove(root: Root, path: str) -> None:
     """Remove the file or link at `path`, if there is one; raises as `write` does."""
     if not root.exists(path):
