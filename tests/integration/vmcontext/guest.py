@@ -22,7 +22,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-SCRIPT: t.Final = "#!/bin/sh\n"
+#: What both scripts of a disk do: they note that they ran, and with which argument.
+PROLOG: t.Final = '#!/bin/sh\necho prolog "$1" >>/ran\n'
+EPILOG: t.Final = '#!/bin/sh\necho epilog "$1" >>/ran\n'
+BOTH: t.Final = {"prolog.sh": PROLOG, "epilog.sh": EPILOG}
+CONTEXT: t.Final = "HEPIX_INSTANCE_ID='vm-1'\n"
+#: Where the copy of the disk is.
+KEPT: t.Final = "/var/lib/hepix/context"
 STANDINS: t.Final = ("shutdown", "poweroff", "systemctl", "udevadm")
 
 #: Run in the name spaces: mounts, then the phases of one boot, each with its status.

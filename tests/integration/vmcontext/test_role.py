@@ -18,7 +18,7 @@ import yaml
 
 pytestmark = pytest.mark.needs("root")
 
-ROLE = Path(__file__).resolve().parents[2] / "roles" / "vmcontext"
+ROLE = Path(__file__).resolve().parents[3] / "roles" / "vmcontext"
 FILES = ROLE / "files"
 RECAP = re.compile(r"localhost +: +ok=\d+ +changed=(\d+) +unreachable=0 +failed=0")
 SHELL_FILES = sorted(
