@@ -128,6 +128,7 @@ options:
   backup_dir:
     description:
       - A directory outside the image for an archive of the files that are changed, one for each run.
+      - A running system, V(/), has no outside.
     type: path
 seealso:
   - module: hepix.vmimages.image_mount
