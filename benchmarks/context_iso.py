@@ -1,26 +1,23 @@
 # Copyright: the hepix.vmimages contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A thousand context disks in one call beside as many processes of genisoimage: prints a table and the ratios.
+"""A thousand context disks in one call beside as many processes of genisoimage.
 
-Every round takes both, one after the other, and a ratio is of one round; the table shows medians. CPU seconds count
-what the kernel does for the process as well. Ours compose, check, write, synchronise and describe every disk;
-genisoimage writes it.
+Ours compose, check, write, synchronise and describe every disk; genisoimage writes it.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import pathlib
-import resource
 import shutil
-import statistics
 import subprocess
-import sys
 import tempfile
-import time
 import typing as t
 
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.guest.context.disks import make_disks, wanted_disks
+
+from . import measure
 
 GOAL: t.Final = 0.5
 FILES: t.Final = {
@@ -31,18 +28,10 @@ FILES: t.Final = {
 }
 
 
-def cpu() -> float:
-    """CPU seconds of this process and of its children that have ended."""
-    both = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(usage.ru_utime + usage.ru_stime for usage in both)
-
-
-def measured(work: t.Callable[[pathlib.Path, int], None], count: int) -> tuple[float, float]:
-    """CPU seconds and seconds by the clock, in a directory of its own."""
+def measured(work: t.Callable[[pathlib.Path, int], None], count: int) -> measure.Usage:
+    """What it takes, in a directory of its own."""
     with tempfile.TemporaryDirectory(prefix="context-bench-") as directory:
-        began, clock = cpu(), time.monotonic()
-        work(pathlib.Path(directory), count)
-        return cpu() - began, time.monotonic() - clock
+        return measure.usage_here(lambda: work(pathlib.Path(directory), count))
 
 
 def ours(directory: pathlib.Path, count: int) -> None:
@@ -74,27 +63,28 @@ def genisoimage(directory: pathlib.Path, count: int) -> None:
         subprocess.run(["genisoimage", "-quiet", "-V", "CONTEXT", "-J", "-R", "-o", image, str(tree)], check=True)
 
 
-def main() -> int:
-    """Run the rounds and say whether the goal is met."""
+def main() -> t.NoReturn:
+    """Run the rounds, print the table, and say whether the goal is reached."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=1000, help="disks in one round")
-    parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     if shutil.which("genisoimage") is None:
-        print("genisoimage is missing.", file=sys.stderr)
-        return 2
-    found: dict[str, list[tuple[float, float]]] = {"ours": [], "genisoimage": []}
-    for turn in range(options.rounds):
-        pair = [("ours", ours), ("genisoimage", genisoimage)]
-        for name, work in pair if turn % 2 == 0 else reversed(pair):
-            found[name].append(measured(work, options.count))
-    for name, taken in found.items():
-        medians = [statistics.median(values) * 1000 / options.count for values in zip(*taken)]
-        print(f"{name:12} {medians[0]:6.2f} ms CPU {medians[1]:6.2f} ms by the clock for one disk")
-    ratios = [statistics.median(a[i] / b[i] for a, b in zip(found["ours"], found["genisoimage"])) for i in (0, 1)]
-    print(f"ratio        {ratios[0]:6.2f} of CPU {ratios[1]:9.2f} by the clock, the goal is {GOAL} of CPU")
-    return 0 if ratios[0] <= GOAL else 1
+        raise SystemExit("genisoimage is missing.")
+    rounds = measure.Rounds()
+    makers = {"one call": ours, "genisoimage": genisoimage}
+    rounds.run({name: functools.partial(measured, work, options.count) for name, work in makers.items()})
+    print(measure.heading(f"{options.count} context disks; milliseconds for one"))
+    medians = {name: rounds.median(name) for name in makers}
+    rows = [
+        (name, f"{used.cpu * 1000 / options.count:.2f}", f"{used.wall * 1000 / options.count:.2f}")
+        for name, used in medians.items()
+    ]
+    print(measure.table(("made by", "CPU", "by the clock"), rows), end="\n\n")
+    ratio = rounds.ratio("one call", "genisoimage")
+    goals = measure.Goals()
+    goals.most("CPU of one call, against as many processes of genisoimage", ratio.cpu, GOAL)
+    goals.end()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
