@@ -256,7 +256,7 @@ def _subscription_steps(catalogue: Catalogue, wanted: t.Sequence[Subscription]) 
 def _decision_steps(catalogue: Catalogue, wanted: t.Sequence[_Item]) -> t.Iterator[_Step]:
     present = _decisions(catalogue)
     for item in wanted:
-        kind = next(kind for kind in TARGETS if kind in item)
+        (kind,) = (one for one in TARGETS if one in item)
         before = present.get((kind, item[kind], item["of_list"] or ""))
         if before == item:
             continue

@@ -54,7 +54,7 @@ class Authorisation:
     @property
     def basis(self) -> list[t.Any]:
         """What a judgement of a signer rests on, as plain JSON."""
-        return [sorted({one.pair for one in self.warrants}), [bar.pair for bar in self.bars], list(self.held)]
+        return [sorted({one.pair for one in self.warrants}), [barred.pair for barred in self.bars], list(self.held)]
 
     def pairs_for(self, certificate: x509.Certificate) -> tuple[Pair, ...]:
         """The pairs among which the signer must be found; none for a signer whose pair was taken away.
@@ -71,8 +71,8 @@ class Authorisation:
 
     def remark(self, certificate: x509.Certificate) -> str:
         """What to say of a signer that is not authorised, beside that; may be empty."""
-        bar = self._bar(certificate)
-        return " ".join((*((bar.text,) if bar else ()), *self.lost))
+        barred = self._bar(certificate)
+        return " ".join((*((barred.text,) if barred else ()), *self.lost))
 
     def until(self, pairs: t.Collection[Pair]) -> datetime | None:
         """When the last warrant of these pairs ends; None: never."""
@@ -81,9 +81,9 @@ class Authorisation:
         return max(known) if known and len(known) == len(ends) else None
 
     def _bar(self, certificate: x509.Certificate) -> Bar | None:
-        for bar in self.bars:
-            if _is(certificate, bar.pair):
-                return None if any(_is(certificate, pair) for pair in self.held) else bar
+        for barred in self.bars:
+            if _is(certificate, barred.pair):
+                return None if any(_is(certificate, pair) for pair in self.held) else barred
         return None
 
 

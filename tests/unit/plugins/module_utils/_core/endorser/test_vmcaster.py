@@ -59,8 +59,8 @@ def test_the_manuals_examples_lead_where_vmcaster_wrote(tmp_path: pathlib.Path) 
 def test_a_section_for_everything_takes_only_what_is_its_servers(tmp_path: pathlib.Path) -> None:
     first, rest = EXAMPLE.split("[foo]")
     appdb = rest[rest.index("[appdb]") :]
-    foo = rest[: rest.index("[appdb]")]
-    assert [method for method, _target in read(tmp_path, f"{appdb}\n{first}\n[foo]{foo}")] == [
+    local = rest[: rest.index("[appdb]")]
+    assert [method for method, _target in read(tmp_path, f"{appdb}\n{first}\n[foo]{local}")] == [
         "scp",
         "local",
         "egiappdb",
