@@ -115,6 +115,7 @@ REMEDIES: t.Final[t.Mapping[str, str]] = {
     "evidence_missing": "Audit the image, list its packages, and name both files (audit_report, package_manifest).",
     "evidence_invalid": "Make the report or the manifest of this very image anew.",
     "audit_failed": "Mend what the report names, or have it waived with a reason, and audit the image again.",
+    "published_meanwhile": "Run it again: it continues from what is published now; what was published is unchanged.",
     "version_not_raised": "Give a version higher than the published one, or leave it out.",
     "history_unreadable": "Restore the endorser's history directory from a backup; nothing was published.",
     "option_invalid": "Correct the named option.",

@@ -49,7 +49,7 @@ class Plan:
     """In order: keep `evidence`, `adopted` and `signed`, write `images` and `listing`, mark `entry` as published.
 
     `base` is the current list before, `raw` the list object after; `entry` is the message that has this content;
-    `before` and `record` are the records without and with `signed`.
+    `before` and `record` are the records without and with `signed`; `found` is the message in the list's place.
     """
 
     base: t.Optional[Base]
@@ -66,6 +66,7 @@ class Plan:
     evidence: tuple[Evidence, ...]
     images: tuple[Upload, ...]
     listing: tuple[Upload, ...]
+    found: t.Optional[bytes]
     warnings: tuple[str, ...]
 
 
@@ -140,6 +141,7 @@ def make_plan(
         evidence=evidence,
         images=images,
         listing=listing,
+        found=published.found,
         warnings=tuple(_warnings(published, raw, signer, images, now)),
     )
 

@@ -15,7 +15,7 @@ import typing as t
 from datetime import datetime
 
 from ..endorserlist.kinds import ENDORSER_LIST
-from ..errors import VmimagesError
+from ..errors import PublishError, VmimagesError
 from ..outcome import Outcome
 from .declared.images import ImageSpec
 from .declared.spec import PublishSpec
@@ -76,6 +76,7 @@ def _carry_out(plan: Plan, history: History, places: Places) -> None:
         if plan.signed is not None:
             _keep(plan.signed, history)
         carry_out(plan.images, places)
+        _require_unchanged(plan, places)
     except Exception:
         _withdraw(plan, history)
         raise
@@ -84,6 +85,14 @@ def _carry_out(plan: Plan, history: History, places: Places) -> None:
         history.write(plan.record.with_published(plan.entry.sequence))
     elif plan.evidence:
         history.write(plan.record)
+
+
+def _require_unchanged(plan: Plan, places: Places) -> None:
+    """Refuse when somebody else has published the list since it was looked at: images may take hours to upload."""
+    for upload in plan.listing:
+        if places.message(upload.place) != plan.found:
+            detail = f"{upload.place.target} was written by somebody else while this publication was under way."
+            raise PublishError("published_meanwhile", detail, path=upload.place.target)
 
 
 def _keep(kept: Kept, history: History) -> None:

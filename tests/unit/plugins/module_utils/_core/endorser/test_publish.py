@@ -8,12 +8,13 @@ from datetime import timedelta
 
 import pytest
 
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.endorser import publish as module
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.endorser.publish import (
     ImageSpec,
     PublishSpec,
     publish,
 )
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import VmimagesError
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import PublishError, VmimagesError
 
 ONE, TWO = "2b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1", "3b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1"
 DAY = timedelta(days=1)
@@ -422,3 +423,26 @@ def test_images_that_are_asked_for_are_asked_while_nobody_else_can_publish(bench
     publish(spec, check=False, now=bench.now, images=images)
     assert refused == ["state_busy"]
     assert versions(bench) == ["1", "1", "1"]
+
+
+def test_of_two_workstations_at_once_the_slower_one_gives_way(bench: t.Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one uploads images for hours, the other publishes: neither overwrites a version that sites have seen."""
+    bench.run()
+    carry_out = module.carry_out
+    other = bench.directory / "another workstation"
+
+    def meanwhile(uploads: t.Any, places: t.Any) -> None:
+        monkeypatch.undo()
+        bench.run(history_dir=str(other), title="Of the other one", later=DAY)
+        carry_out(uploads, places)
+
+    monkeypatch.setattr(module, "carry_out", meanwhile)
+    bench.source(ONE).write_bytes(b"new octets")
+    with pytest.raises(PublishError) as caught:
+        bench.run(later=DAY)
+    assert caught.value.code == "published_meanwhile"
+    found = bench.published(DAY)
+    assert (found.version, found.title) == ("2", "Of the other one")
+    second = bench.run(later=2 * DAY)
+    assert [action["action"] for action in second.actions if action["action"] != "upload"] == ["adopt", "sign"]
+    assert bench.published(2 * DAY).version == "3"
