@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import http.server
@@ -187,9 +188,9 @@ class _Recorder(http.server.BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-@pytest.fixture
-def recorder(pki: t.Any) -> t.Iterator[tuple[type[_Recorder], str, str]]:
-    """A handler class of this test's own, the host and port of its https server, and the server's CA."""
+@contextlib.contextmanager
+def _server(pki: t.Any) -> t.Iterator[tuple[type[_Recorder], str]]:
+    """A handler class of its own, the host and port of its https server."""
     handler = type("Handler", (_Recorder,), {"asked": [], "answer": (200, {}, b"")})
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -197,10 +198,25 @@ def recorder(pki: t.Any) -> t.Iterator[tuple[type[_Recorder], str, str]]:
     server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    yield handler, f"localhost:{server.server_port}", str(pki.tls / "ca.pem")
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    try:
+        yield handler, f"localhost:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def _serve_by(handler: type[_Recorder], **verbs: t.Callable[[t.Any], None]) -> None:
+    """Let these verbs be answered so."""
+    for verb, answer in verbs.items():
+        setattr(handler, f"do_{verb}", answer)
+
+
+@pytest.fixture
+def recorder(pki: t.Any) -> t.Iterator[tuple[type[_Recorder], str, str]]:
+    """What `_server` gives, and the server's CA."""
+    with _server(pki) as (handler, host):
+        yield handler, host, str(pki.tls / "ca.pem")
 
 
 def _secret(path: Path, text: str) -> str:
@@ -226,6 +242,82 @@ def test_a_token_goes_to_its_server_and_nowhere_else(
     with pytest.raises(TransferError) as caught:
         WebdavUploader(settings).stat(f"http://{host}/x")
     assert caught.value.code == "login_refused"
+
+
+def test_a_client_certificate_goes_to_its_server_and_nowhere_else(tmp_path: Path, pki: t.Any) -> None:
+    """Else whoever is uploaded to could have the endorser delete or move what another server holds."""
+    with farends.webdav(tmp_path, pki) as far:
+        put(far, "ours")
+        port = urllib.parse.urlsplit(far.base).port
+        with _server(pki) as (handler, host):
+            handler.answer = (307, {"Location": f"https://127.0.0.1:{port}/dav/ours"}, b"")
+            # 127.0.0.1 and localhost are two hosts here, and the certificate is good for both.
+            with pytest.raises(TransferError) as caught:
+                put(dataclasses.replace(far, base=f"https://{host}/"), "x")
+            assert caught.value.code == "login_refused"
+            assert {verb for verb, _path, _headers, _body in handler.asked} >= {"PUT", "DELETE"}
+        assert far.files() == {"ours": CONTENT}
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_reader_is_led_on_as_dcache_leads_to_its_pools(
+    recorder: tuple[type[_Recorder], str, str], tmp_path: Path, pki: t.Any, status: int
+) -> None:
+    handler, host, ca = recorder
+    with _server(pki) as (pool, pool_host):
+        pool.answer = (200, {}, b"message")
+        handler.answer = (status, {"Location": f"https://{pool_host}/pool/x?uuid=1"}, b"")
+        assert WebdavUploader(Settings(ca_path=ca)).read(f"https://{host}/x", 100) == b"message"
+        assert [path for _verb, path, _headers, _body in pool.asked] == ["/pool/x?uuid=1"]
+
+
+def test_a_move_that_was_not_done_is_none(recorder: tuple[type[_Recorder], str, str]) -> None:
+    """A file of the same size may be in the target, so that its size would tell nothing."""
+    handler, host, ca = recorder
+
+    def do_move(self: t.Any) -> None:
+        self.send_response(207)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def do_head(self: t.Any) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(CONTENT)))
+        self.end_headers()
+
+    _serve_by(handler, MOVE=do_move, HEAD=do_head)
+    with pytest.raises(TransferError) as caught:
+        WebdavUploader(Settings(ca_path=ca)).put(CONTENT, f"https://{host}/x", size=len(CONTENT), sha512=SHA512)
+    assert caught.value.code == "upload_failed"
+    assert "207" in caught.value.detail
+
+
+def test_without_a_move_it_is_the_target_that_is_read_back(recorder: tuple[type[_Recorder], str, str]) -> None:
+    handler, host, ca = recorder
+    kept: dict[str, bytes] = {}
+
+    def answer(self: t.Any, status: int, octets: bytes = b"") -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(octets)))
+        self.end_headers()
+        self.wfile.write(octets if self.command == "GET" else b"")
+
+    def do_put(self: t.Any) -> None:
+        octets = self.rfile.read(int(self.headers["Content-Length"]))
+        # What is put in the target is spoilt.
+        kept[self.path] = octets if self.path.endswith(".part") else bytes(len(octets))
+        answer(self, 201)
+
+    def do_get(self: t.Any) -> None:
+        answer(self, 200, kept[self.path])
+
+    _serve_by(handler, PUT=do_put, GET=do_get, HEAD=do_get, MOVE=lambda self: answer(self, 405))
+    with pytest.raises(TransferError) as caught:
+        WebdavUploader(Settings(ca_path=ca, verify="sha512")).put(
+            CONTENT, f"https://{host}/x", size=len(CONTENT), sha512=SHA512
+        )
+    assert caught.value.code == "upload_failed"
+    assert "read back" in caught.value.detail
 
 
 def test_the_appdb_gets_the_message_as_vmcaster_sent_it(

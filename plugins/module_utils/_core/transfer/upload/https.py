@@ -21,6 +21,8 @@ if t.TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse, PoolManager
 
 _REDIRECTS: t.Final = frozenset({307, 308})
+#: Those that a reader follows, too: dCache's door sends one to the pool that has the file (302).
+_READERS: t.Final = frozenset({301, 302, 303})
 _HOPS: t.Final = 3
 #: Octets handed to the socket at once.
 _BLOCK: t.Final = 256 * 1024
@@ -36,7 +38,7 @@ class Door:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._manager: t.Optional[PoolManager] = None
+        self._managers: dict[Credentials, PoolManager] = {}
 
     @contextlib.contextmanager
     def request(
@@ -47,12 +49,14 @@ class Door:
         body: t.Union[Announced, bytes, None] = None,
         headers: t.Optional[t.Mapping[str, str]] = None,
     ) -> t.Iterator[BaseHTTPResponse]:
-        """The answer, closed at the end. A redirect is followed only before a body was taken from `body`."""
+        """The answer, closed at the end. A redirect is followed, with the body from its beginning; to another host it
+        goes as a stranger: whatever is asked of that host, it is not asked in the endorser's name."""
         home = uri
+        redirects = _REDIRECTS | (_READERS if verb in ("GET", "HEAD") else frozenset())
         for _hop in range(_HOPS):
             with self._ask(verb, uri, home=home, body=body, headers=headers or {}) as answer:
                 location = answer.headers.get("Location")
-                if answer.status not in _REDIRECTS or not location:
+                if answer.status not in redirects or not location:
                     yield answer
                     return
                 uri = _next(uri, location)
@@ -66,12 +70,11 @@ class Door:
     ) -> t.Iterator[BaseHTTPResponse]:
         from urllib3 import Timeout
 
-        scheme, shown_to = check_uri(uri), self._credentials(home)
-        if scheme != "https" and shown_to != Credentials(host_of(home)):
+        scheme, host = check_uri(uri), host_of(uri)
+        shown_to = self._credentials(home) if host == host_of(home) else Credentials(host)
+        if scheme != "https" and shown_to != Credentials(host):
             raise TransferError("login_refused", f"Credentials are not sent to {shown(uri)}, which is not encrypted")
-        sent = {"User-Agent": "hepix.vmimages", "Accept-Encoding": "identity", **headers}
-        if host_of(uri) == host_of(home):
-            sent.update(shown_to.headers())
+        sent = {"User-Agent": "hepix.vmimages", "Accept-Encoding": "identity", **headers, **shown_to.headers()}
         if body is not None:
             sent.setdefault("Content-Length", str(len(body)))
         with http_errors(uri, Watchdog(_FOREVER, what=shown(uri))):
@@ -102,13 +105,15 @@ class Door:
         )
 
     def _pool(self, credentials: Credentials) -> PoolManager:
-        if self._manager is None:
+        """The connections to one host: those that have shown a certificate serve no other."""
+        if credentials not in self._managers:
             try:
                 from urllib3 import PoolManager
             except ImportError as error:
                 raise library_missing("urllib3") from error
-            self._manager = PoolManager(ssl_context=tls_context(self._settings.ca_path, credentials), blocksize=_BLOCK)
-        return self._manager
+            context = tls_context(self._settings.ca_path, credentials)
+            self._managers[credentials] = PoolManager(ssl_context=context, blocksize=_BLOCK)
+        return self._managers[credentials]
 
 
 def _next(uri: str, location: str) -> str:

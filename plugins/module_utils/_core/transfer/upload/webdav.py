@@ -56,6 +56,8 @@ class WebdavUploader:
         if not moved:
             self._delete(part)
         check_stored(self.stat(target), target, size)
+        if not moved and self._verify == "sha512":
+            check_digest(self.digest(target), target, size=size, sha512=sha512)
 
     def stat(self, target: str) -> t.Optional[Stored]:
         with self._door.request("HEAD", _checked(target)) as answer:
@@ -145,5 +147,6 @@ def _expect(answer: BaseHTTPResponse, target: str, verb: str) -> None:
         raise TransferError("login_refused", f"The server refuses {verb} of {shown(target)} ({answer.status})")
     if answer.status == 507:
         raise TransferError("disk_full", f"The server has no room for {shown(target)}")
-    if not 200 <= answer.status < 300:
+    # 207 tells what of it was not done (RFC 4918, section 9.9.4).
+    if not 200 <= answer.status < 300 or answer.status == 207:
         raise TransferError("upload_failed", f"The server answers {verb} of {shown(target)} with {answer.status}")
