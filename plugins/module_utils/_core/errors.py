@@ -105,7 +105,7 @@ REMEDIES: t.Final[t.Mapping[str, str]] = {
     # signing and publishing
     "key_missing": "Check the path of the private key.",
     "key_permissions": "Make the private key readable by its owner only (chmod 0600).",
-    "key_unreadable": "Check that the file is a PEM private key.",
+    "key_unreadable": "Check that the file is a private key (PEM or PKCS#12), or that the token is there and works.",
     "passphrase_wrong": "Give the passphrase of this private key.",
     "passphrase_missing": "The private key is encrypted: give its passphrase.",
     "certificate_missing": "Check the path of the certificate.",

@@ -9,6 +9,7 @@ the passphrase; an address that holds it is refused. The work is done by python-
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import secrets
 import typing as t
@@ -75,7 +76,7 @@ def load_certificate(text: str) -> x509.Certificate:
     from pkcs11 import Attribute, ObjectClass
 
     address = read_address(text)
-    with _token(address).open() as session:
+    with _answering(), _token(address).open() as session:
         found = list(session.get_objects(_template(address, ObjectClass.CERTIFICATE)))
         if len(found) != 1:
             raise PublishError("certificate_missing", f"{text} names {len(found)} certificates on its token")
@@ -118,17 +119,33 @@ def load_key(text: str, certificate: x509.Certificate, passphrase: t.Callable[[]
 def _find_key(session: t.Any, text: str, address: Address, certificate: x509.Certificate) -> SigningKey:
     import pkcs11
     from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric import rsa
 
-    found = list(session.get_objects(_template(address, pkcs11.ObjectClass.PRIVATE_KEY)))
+    with _answering():
+        found = list(session.get_objects(_template(address, pkcs11.ObjectClass.PRIVATE_KEY)))
     if len(found) != 1:
         raise PublishError("key_missing", f"{text} names {len(found)} private keys on its token")
     key = keys.require_signing_key(_stand_in(found[0], certificate), f"The private key at {text}")
+    if (found[0].key_type == pkcs11.KeyType.RSA) != isinstance(key, rsa.RSAPrivateKey):
+        raise PublishError("key_mismatch", f"The private key at {text} is of another kind than the certificate's")
     challenge = secrets.token_bytes(32)
     try:
         _verify(certificate, _sign(key, challenge), challenge)
-    except (InvalidSignature, pkcs11.PKCS11Error):
+    except InvalidSignature:
         raise PublishError("key_mismatch", f"The private key at {text} does not belong to the certificate") from None
     return key
+
+
+@contextlib.contextmanager
+def _answering() -> t.Iterator[None]:
+    """Refuse what the token refuses; it may be pulled out at any moment."""
+    import pkcs11
+
+    try:
+        yield
+    except pkcs11.PKCS11Error as error:
+        detail = f"The token does not answer any more ({type(error).__name__})"
+        raise PublishError("key_unreadable", detail) from None
 
 
 def import_library() -> None:
@@ -151,7 +168,8 @@ def _token(address: Address) -> t.Any:
         many = "no token" if isinstance(error, pkcs11.NoSuchToken) else "several tokens"
         raise PublishError("key_missing", f"The driver {address.module} has {many} of this name") from None
     except (pkcs11.PKCS11Error, RuntimeError, OSError) as error:
-        raise PublishError("key_unreadable", f"The driver {address.module} cannot be used: {error}") from None
+        why = str(error) or type(error).__name__
+        raise PublishError("key_unreadable", f"The driver {address.module} cannot be used: {why}") from None
 
 
 def _template(address: Address, kind: t.Any) -> dict[t.Any, t.Any]:
@@ -210,7 +228,8 @@ def _rsa_key(handle: t.Any, public: t.Any) -> t.Any:
             return public
 
         def sign(self, data: t.Any, padding: t.Any, algorithm: t.Any) -> bytes:
-            return bytes(handle.sign(bytes(data), mechanism=mechanisms[algorithm.name]))
+            with _answering():
+                return bytes(handle.sign(bytes(data), mechanism=mechanisms[algorithm.name]))
 
         def decrypt(self, ciphertext: t.Any, padding: t.Any) -> bytes:
             _never()
@@ -245,7 +264,8 @@ def _ec_key(handle: t.Any, public: t.Any) -> t.Any:
         def sign(self, data: t.Any, signature_algorithm: t.Any) -> bytes:
             # Tokens sign digests with any curve; not all of them hash.
             digest = hashlib.new(signature_algorithm.algorithm.name, bytes(data)).digest()
-            raw = bytes(handle.sign(digest, mechanism=pkcs11.Mechanism.ECDSA))
+            with _answering():
+                raw = bytes(handle.sign(digest, mechanism=pkcs11.Mechanism.ECDSA))
             half = len(raw) // 2
             return encode_dss_signature(int.from_bytes(raw[:half], "big"), int.from_bytes(raw[half:], "big"))
 

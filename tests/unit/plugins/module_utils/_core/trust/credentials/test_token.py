@@ -4,8 +4,12 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
+import re
+import shutil
 import subprocess
+import sys
 import typing as t
 from datetime import datetime
 
@@ -107,6 +111,68 @@ def test_a_token_is_refused_for_a_reason(softhsm: Token, pki: t.Any, now: dateti
             load(signer, key, passphrase, now)
         assert caught.value.code == code
         assert PIN not in str(caught.value)
+
+
+#: What signs with a token that is pulled out half-way, in a process of its own: its driver is of no use afterwards.
+PULLED_OUT = """
+import datetime, pathlib, sys
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import PublishError
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.credentials.load import load
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.smime import sign_message
+
+certificate, address, pin, tokens, now = sys.argv[1:]
+found = load(certificate, address, pin.encode, datetime.datetime.fromisoformat(now))
+pathlib.Path(tokens).rename(f"{tokens}.elsewhere")
+pathlib.Path(tokens).mkdir()
+for work in (
+    lambda: sign_message(b"{}", certificate=found.certificate, key=found.key, chain=[], digest="sha256"),
+    lambda: load(address, address, pin.encode, datetime.datetime.fromisoformat(now)),
+):
+    try:
+        work()
+    except PublishError as refusal:
+        print(refusal.code, refusal.detail, sep=": ")
+"""
+
+
+@pytest.mark.parametrize("kind", ["rsa", "p256"])
+def test_a_token_that_is_pulled_out_is_said_to_be(softhsm: Token, pki: t.Any, now: datetime, kind: str) -> None:
+    issued = pki.issue("Erin Endorser", directory=f"out-{kind}", key=kind)
+    softhsm.put(f"out-{kind}", issued.key_path)
+    tokens = pathlib.Path(os.environ["SOFTHSM2_CONF"]).with_name("tokens")
+    try:
+        done = subprocess.run(
+            [
+                *(sys.executable, "-c", PULLED_OUT),
+                *(str(issued.certificate_path), softhsm.address(f"out-{kind}"), PIN, str(tokens), now.isoformat()),
+            ],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+    finally:
+        shutil.rmtree(tokens)
+        tokens.with_name("tokens.elsewhere").rename(tokens)
+    for line in done.stdout.splitlines():
+        assert re.fullmatch(r"key_unreadable: The (token|driver) .* \(?[A-Za-z]+\)?", line)
+    assert len(done.stdout.splitlines()) == 2
+
+
+@pytest.mark.parametrize("kinds", [("rsa", "p256"), ("p256", "rsa")])
+def test_a_key_of_another_kind_is_not_the_certificates(
+    softhsm: Token, pki: t.Any, now: datetime, kinds: tuple[str, str]
+) -> None:
+    certificate, key = (pki.issue("Erin", directory=f"{kinds[0]}-{name}", key=name) for name in kinds)
+    softhsm.put(f"for-{kinds[0]}", key.key_path)
+    with pytest.raises(PublishError) as caught:
+        load(
+            str(certificate.certificate_path),
+            softhsm.address(f"for-{kinds[0]}"),
+            passphrase_of(PIN.encode(), None),
+            now,
+        )
+    assert caught.value.code == "key_mismatch"
 
 
 @pytest.mark.parametrize(
