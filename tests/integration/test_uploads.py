@@ -21,6 +21,7 @@ from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.transfer.checksum import Digest
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.transfer.upload.appdb import AppdbUploader
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.transfer.upload.base import Settings
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.transfer.upload.s3 import S3Uploader
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.transfer.upload.sftp import SftpUploader
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.transfer.upload.webdav import WebdavUploader
 
@@ -318,6 +319,21 @@ def test_without_a_move_it_is_the_target_that_is_read_back(recorder: tuple[type[
         )
     assert caught.value.code == "upload_failed"
     assert "read back" in caught.value.detail
+
+
+def test_a_store_that_lists_no_uploads_is_written_to_all_the_same(pki: t.Any, tmp_path: Path) -> None:
+    """A key that may put and get need not be one that may clean up."""
+    pair = _secret(tmp_path / "pair", "[default]\naws_access_key_id = key\naws_secret_access_key = secret\n")
+    with _server(pki) as (handler, host):
+        handler.answer = (403, {}, b"<Error><Code>AccessDenied</Code></Error>")
+        settings = Settings(
+            endpoint=f"https://{host}", region="x", credentials_file=pair, ca_path=str(pki.tls / "ca.pem")
+        )
+        S3Uploader(settings).sweep("s3://bucket/image")
+        assert handler.asked
+        with pytest.raises(TransferError) as caught:
+            S3Uploader(settings).put(b"x", "s3://bucket/image", size=1, sha512=hashlib.sha512(b"x").hexdigest())
+        assert caught.value.code == "login_refused"
 
 
 def test_the_appdb_gets_the_message_as_vmcaster_sent_it(

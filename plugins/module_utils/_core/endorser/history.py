@@ -137,7 +137,7 @@ class History:
                 raise PublishError("state_busy", f"Another publication uses {self.directory}.") from None
             except OSError as exc:
                 raise storage_error(exc, self.directory) from exc
-            for place in (self.directory, messages):
+            for place in (self.directory, messages, self.packed, self.directory / "evidence"):
                 sweep(place)
             yield
         finally:

@@ -78,23 +78,23 @@ class Packing:
         known, path = self._known.get(key), self._path(key)
         if known is not None and _size(path) == known.size:
             return path, known
-        packed = self._pack(source, suffix, None if self._check else path)
+        packed = self._pack(source, digests[source], suffix, None if self._check else path)
         if self._check:
             return source, packed
         self._known[key] = packed
         self._save()
         return path, packed
 
-    def _pack(self, source: Path, suffix: str, target: t.Optional[Path]) -> Digest:
+    def _pack(self, source: Path, announced: Digest, suffix: str, target: t.Optional[Path]) -> Digest:
         if target is None:
             with Path(os.devnull).open("wb") as nowhere:
-                return _compress(source, suffix, nowhere)
+                return _compress(source, announced, suffix, nowhere)
         with storage_errors(target):
             target.parent.mkdir(mode=0o700, exist_ok=True)
             temporary = temporary_sibling(target)
             try:
                 with temporary.open("xb") as stream:
-                    packed = _compress(source, suffix, stream)
+                    packed = _compress(source, announced, suffix, stream)
                     stream.flush()
                     os.fsync(stream.fileno())
                 temporary.replace(target)
@@ -133,16 +133,22 @@ class _Sink:
         return Digest(self._size, self._state.hexdigest())
 
 
-def _compress(source: Path, suffix: str, stream: t.BinaryIO) -> Digest:
-    """The same octets for the same file: no name and no time goes into the result."""
-    sink = _Sink(stream)
+def _compress(source: Path, announced: Digest, suffix: str, stream: t.BinaryIO) -> Digest:
+    """The same octets for the same file: no name and no time goes into the result.
+
+    Raises PublishError ``not_readable`` unless the source has the digest under which the result will be known.
+    """
+    sink, state = _Sink(stream), hashlib.sha512()
     with (
         storage_errors(source, reading=True),
         source.open("rb", buffering=0) as octets,
         _packer(suffix, sink) as packer,
     ):
         for piece in iter(lambda: octets.read(BUFFER_SIZE), b""):
+            state.update(piece)
             packer.write(piece)
+    if state.hexdigest() != announced.sha512:
+        raise PublishError("not_readable", f"The file {source} changed while it was read.", path=str(source))
     return sink.digest()
 
 

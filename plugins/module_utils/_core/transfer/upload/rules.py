@@ -18,6 +18,7 @@ from .s3 import S3Uploader
 from .sftp import SftpUploader
 from .webdav import WebdavUploader
 
+_PASSWORD: t.Final = re.compile(r"[^/@]*//[^/@]*:[^/@]*@")
 #: The back-ends by name. ``scp`` is vmcaster's name for what OpenSSH itself does by sftp since its version 9.
 METHODS: t.Final = ("local", "sftp", "scp", "webdav", "s3", "egiappdb")
 
@@ -28,7 +29,7 @@ class UploadRule:
 
     The target is `uri_replace` (which may hold group references such as ``\\1``) followed by the rest of the
     address. With `server`, the rule speaks only for addresses of that host. Raises `ValueError`, with a sentence, if a
-    field is wrong.
+    field is wrong; a target is shown in results, so it must hold no password.
     """
 
     uri_match: str
@@ -39,6 +40,8 @@ class UploadRule:
     pattern: re.Pattern[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        if any(_PASSWORD.match(text) for text in (self.uri_replace, self.settings.endpoint or "")):
+            raise ValueError("uri_replace or endpoint holds a password, which belongs into a file (credentials_file)")
         try:
             pattern = re.compile(self.uri_match)
             re.compile(f"{self.uri_match}|").sub(self.uri_replace, "")

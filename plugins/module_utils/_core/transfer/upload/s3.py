@@ -77,9 +77,12 @@ class S3Uploader:
         return Digest(size, state.hexdigest())
 
     def sweep(self, target: str) -> None:
-        """Abort what a killed writer has sent in parts: nobody can read it, and the store keeps it for ever."""
+        """Abort what a killed writer has sent in parts: nobody can read it, and the store keeps it for ever.
+
+        A store, or its key, that lets nobody list them has to forget them by a rule of its own.
+        """
         place = _place(target)
-        with _errors(target):
+        with contextlib.suppress(TransferError), _errors(target):
             client = self._client()
             listed = client.list_multipart_uploads(Bucket=place["Bucket"], Prefix=place["Key"])
             for begun in listed.get("Uploads", ()):

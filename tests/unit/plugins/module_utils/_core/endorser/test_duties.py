@@ -16,8 +16,12 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.endorser.declared.images import ImageSpec
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.endorser.files import FileBook
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.endorser.history import History
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.endorser.packing import Packing
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import PublishError
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.transfer.checksum import Digest
 
 ONE, TWO = "2b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1", "3b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1"
 DAY = timedelta(days=1)
@@ -186,6 +190,31 @@ def test_packed_files_go_when_they_are_published_no_more(bench: t.Any) -> None:
     (new,) = packed.glob("*.gz")
     assert new != old
     assert bench.published(DAY).images[0].version == "2"
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_a_file_that_changes_before_it_is_compressed_is_not_published_under_its_old_name(
+    bench: t.Any, check: bool
+) -> None:
+    """What is known of it, such as its audit, is known of other octets."""
+    book = FileBook(bench.directory / "files.json")
+    book.remember(bench.source(ONE), Digest(bench.source(ONE).stat().st_size, "0" * 128))
+    image = ImageSpec("images[0]", ONE, path=bench.source(ONE), keys={"hv:format": "raw.gz"})
+    packing = Packing(bench.directory / "packed", book, check=check)
+    with pytest.raises(PublishError) as caught:
+        packing.prepare([image])
+    assert caught.value.code == "not_readable"
+    assert not list(bench.directory.glob("packed/*"))
+
+
+def test_what_a_kill_left_in_the_history_goes(bench: t.Any) -> None:
+    """A part of a compressed image may be as large as the image."""
+    bench.run(images=[shown(bench, ONE, format="raw.gz")])
+    left = [history(bench).directory / place / ".x.0123456789abcdef.part" for place in ("packed", "evidence", "")]
+    for part in left:
+        part.write_bytes(b"half of it")
+    bench.run(images=[shown(bench, ONE, format="raw.gz")])
+    assert not [part for part in left if part.exists()]
 
 
 def test_a_report_about_the_file_before_its_compression_counts(bench: t.Any) -> None:

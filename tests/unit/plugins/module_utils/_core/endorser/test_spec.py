@@ -153,3 +153,19 @@ def test_deep_metadata_is_refused() -> None:
 @pytest.mark.parametrize("text", ["raw", "QCOW2", "vmdk.gz", "ova.bz2", "vhd.xz", "raw.zst", "tar"])
 def test_formats(text: str) -> None:
     assert PublishSpec.from_options(options(images=[image(format=text)])).images[0].keys["hv:format"] == text
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"method": "sftp", "uri_replace": "sftp://erin:s3cret@host/"},
+        {"method": "webdav", "uri_replace": "https://erin:s3cret@host/dav/"},
+        {"method": "s3", "uri_replace": "s3://bucket/", "endpoint": "https://key:s3cret@host"},
+    ],
+)
+def test_a_password_in_a_target_is_refused_and_not_shown(rule: dict[str, str]) -> None:
+    """Targets are in results, logs and differences."""
+    with pytest.raises(PublishError) as caught:
+        PublishSpec.from_options(options(uploads=[{"uri_match": "https://x/", **rule}]))
+    assert caught.value.context["option"] == "uploads[0]"
+    assert "s3cret" not in f"{caught.value}{caught.value.context}"
