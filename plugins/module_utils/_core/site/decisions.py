@@ -107,8 +107,12 @@ class _Plan:
 
 def _plan(catalogue: Catalogue, targets: Targets, wanted: _Wanted, of_list: str | None) -> _Plan:
     plan = _Plan()
+    seen: dict[str, str] = {}
     for target in _targets(catalogue, targets, wanted.decision):
-        if target.name in plan.after:
+        # A tag, a list or an endorser may be called what an image is: that is another target.
+        kind = seen.setdefault(target.name, target.kind)
+        key = target.name if kind == target.kind else f"{target.kind} {target.name}"
+        if key in plan.after:
             continue
         list_id = _list_of(catalogue, target, wanted.decision, of_list)
         standing = _standing(catalogue, target)
@@ -118,18 +122,32 @@ def _plan(catalogue: Catalogue, targets: Targets, wanted: _Wanted, of_list: str 
         if wanted.decision != "clear":
             same = [item for item in affected if _means(item) == _means(described)]
             if same and len(affected) == 1:
-                plan.before[target.name] = plan.after[target.name] = standing
+                plan.before[key] = plan.after[key] = standing
                 continue
             after.append(described)
-        plan.before[target.name], plan.after[target.name] = standing, after
+        plan.before[key], plan.after[key] = standing, after
         if wanted.decision != "clear" or affected:
             event = {"target_type": target.kind, "target": target.name, "list": list_id, **target.further}
             plan.events.append({**asdict(wanted), **event})
             plan.warnings.extend(target.warnings if wanted.decision != "clear" else ())
+            plan.warnings.extend(_released(target, affected, list_id))
     # What stands already may have ended since it was written, in a playbook as in the journal.
     if plan.events and wanted.until is not None and wanted.until <= to_text(catalogue.now()):
         raise _invalid("until", f"{wanted.until} is in the past")
     return plan
+
+
+def _released(target: Target, replaced: t.Sequence[t.Mapping[str, t.Any]], list_id: str) -> t.Iterator[str]:
+    """What is decided for one list ends a blacklist that was meant for all of them; an image is in one list alone."""
+    if (
+        list_id
+        and target.kind != "image"
+        and any(not item["list"] and item["decision"] == "blacklist" for item in replaced)
+    ):
+        yield (
+            f"The {target.kind} {target.name} was blacklisted in every list, and no longer is: what was decided now "
+            f"takes its place. Blacklist it in the lists (option list) in which it is still to be forbidden."
+        )
 
 
 def _targets(catalogue: Catalogue, targets: Targets, decision: str) -> t.Iterator[Target]:

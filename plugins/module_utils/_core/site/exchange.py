@@ -194,7 +194,8 @@ def _decision(item: _Item, number: int) -> dict[str, t.Any]:
     for option, value in (("image", target if kind in ("image", "list") else None), ("of_list", of_list)):
         if value is not None and not UUID.match(str(value)):
             raise _invalid(f"{where}.{option}", f"{value!r} is not a UUID")
-    if until is not None and read_time(str(until)) is None:
+    ends = None if until is None else read_time(str(until))
+    if until is not None and ends is None:
         raise _invalid(f"{where}.until", f"{until!r} is not a time in UTC, such as 2027-01-31T00:00:00Z")
     return {
         kind: target,
@@ -202,7 +203,8 @@ def _decision(item: _Item, number: int) -> dict[str, t.Any]:
         "decision": item["decision"],
         "reason": str(item.get("reason") or ""),
         "author": str(item.get("author") or ""),
-        "until": until,
+        # As the journal has it: a bare date is read as a time here, and nowhere else.
+        "until": to_text(ends) if ends is not None else None,
     }
 
 
@@ -226,7 +228,7 @@ def _endorser_steps(catalogue: Catalogue, wanted: t.Sequence[_Item]) -> t.Iterat
                 held = other if other != item["name"] else standing
                 raise _invalid("endorsers", f"{pair[0]} issued by {pair[1]} is that of {held} and of {item['name']}")
         before = present.get(item["name"])
-        if before == item:
+        if before is not None and _covers(before, item):
             continue
         words = {key: item[key] for key in ("name", "email", "comment", "reason")}
         words["author"] = item["author"] or catalogue.actor
@@ -237,6 +239,13 @@ def _endorser_steps(catalogue: Catalogue, wanted: t.Sequence[_Item]) -> t.Iterat
         if item["registered"]:
             events.append(("endorser", {**words, "pairs": item["pairs"]}))
         yield _Step("endorser", item["name"], before, item, tuple(events))
+
+
+def _covers(present: _Item, wanted: _Item) -> bool:
+    """Whether the registry says all of it already; what was taken away here beside that stays taken away."""
+    said = {**wanted, "author": wanted["author"] or present["author"]}
+    same = all(present[key] == said[key] for key in said if key != "barred")
+    return same and all(pair in present["barred"] for pair in wanted["barred"])
 
 
 def _subscription_steps(catalogue: Catalogue, wanted: t.Sequence[Subscription]) -> t.Iterator[_Step]:
@@ -258,8 +267,13 @@ def _decision_steps(catalogue: Catalogue, wanted: t.Sequence[_Item]) -> t.Iterat
     for item in wanted:
         (kind,) = (one for one in TARGETS if one in item)
         before = present.get((kind, item[kind], item["of_list"] or ""))
-        if before == item:
+        # Whoever wrote the document by hand named no author: what stands keeps its own.
+        if before is not None and before == {**item, "author": item["author"] or before["author"]}:
             continue
+        everywhere = present.get((kind, item[kind], "")) if item["of_list"] else None
+        if everywhere is not None and everywhere["decision"] == "blacklist":
+            text = f"the {kind} {item[kind]} is blacklisted here in every list; clear that first, if that is meant"
+            raise _invalid("decisions", text)
         event = {
             **{key: item[key] for key in ("decision", "reason", "until")},
             "author": item["author"] or catalogue.actor,

@@ -164,6 +164,22 @@ def _form(attributes: t.Sequence[Attribute], *, newer: bool, plain: bool, email_
     return "".join(pieces)
 
 
+@functools.lru_cache(maxsize=4096)
+def common_spelling(text: str) -> str:
+    """One text for every spelling of a name in slash form. It tells who may be the same person, and authorises nobody:
+    names that it takes for the same may be others."""
+    plain = re.sub(r"(?:\\x[0-9A-Fa-f]{2})+", _decoded, text.replace("\\/", "/").replace("\\+", "+"))
+    return re.sub(rf"/(?:{'|'.join(EMAIL_KEYS)})=", f"/{EMAIL_KEYS[0]}=", plain)
+
+
+def _decoded(found: re.Match[str]) -> str:
+    octets = bytes.fromhex(found[0].replace("\\x", ""))
+    try:
+        return octets.decode()
+    except UnicodeDecodeError:
+        return octets.decode("latin-1")
+
+
 def rfc4514(certificate: x509.Certificate) -> str:
     """The subject's RFC 4514 form; all values in hexadecimal where one is not text of its own encoding."""
     try:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ...outcome import Outcome
 from ..judgement import snapshot
 from . import registry
-from .endorser import Endorser, Pair, as_dicts, invalid, read_name, read_pairs
+from .endorser import Endorser, Pair, as_dicts, invalid, likeness, read_name, read_pairs
 
 if t.TYPE_CHECKING:
     from ..store.catalogue import Catalogue
@@ -65,8 +65,9 @@ class Declaration:
         holders: dict[Pair, str] = {}
         for item in said:
             for pair in item.pairs:
-                if holders.setdefault(pair, item.name) != item.name:
-                    raise invalid("pairs", f"{pair[0]} issued by {pair[1]} is that of {holders[pair]} and {item.name}")
+                holder = holders.setdefault(likeness(pair), item.name)
+                if holder != item.name:
+                    raise invalid("pairs", f"{pair[0]} issued by {pair[1]} is that of {holder} and {item.name}")
 
 
 def declare(catalogue: Catalogue, said: Declaration, *, check: bool = False) -> Outcome:
@@ -92,11 +93,22 @@ def declare(catalogue: Catalogue, said: Declaration, *, check: bool = False) -> 
         before={step.name: step.before for step in plan},
         after={step.name: step.after for step in plan},
         actions=tuple({"action": step.action, "endorser": step.name} for step in plan),
+        warnings=tuple(_unknown(catalogue, said)),
         data={
             "endorsers": [endorser.as_dict() for endorser in said.wanted],
             "removed": [removal.name for removal in said.removals],
         },
     )
+
+
+def _unknown(catalogue: Catalogue, said: Declaration) -> t.Iterator[str]:
+    """Whoever removes somebody believes that this stops something."""
+    for removal in said.removals:
+        if not removal.pairs and registry.record(catalogue, removal.name) is None:
+            yield (
+                f"No endorser {removal.name} is or was registered, so nothing is taken away. Somebody whom only a "
+                "subscription or an endorser list names is removed by pairs."
+            )
 
 
 @dataclass(frozen=True)
@@ -124,7 +136,8 @@ def _plan(catalogue: Catalogue, said: Declaration) -> list[_Step]:
 
 def _giving(said: Declaration, pair: Pair) -> set[str]:
     """Endorsers that this call declares without the pair."""
-    return {endorser.name for endorser in said.wanted if pair not in endorser.pairs}
+    like = likeness(pair)
+    return {endorser.name for endorser in said.wanted if like not in map(likeness, endorser.pairs)}
 
 
 def _add(catalogue: Catalogue, endorser: Endorser, signed: t.Mapping[str, str]) -> _Step | None:

@@ -9,6 +9,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ...errors import SiteError
+from ...trust.names import common_spelling
 
 #: A subject's and its issuer's name, both in slash form.
 Pair = tuple[str, str]
@@ -47,6 +48,11 @@ class Endorser:
 def as_dicts(pairs: t.Iterable[Pair]) -> list[dict[str, str]]:
     """Pairs as options give them."""
     return [{"dn": dn, "ca": ca} for dn, ca in pairs]
+
+
+def likeness(pair: Pair) -> Pair:
+    """The same for every spelling of a pair: one certificate under two names would outlive the removal of one."""
+    return common_spelling(pair[0]), common_spelling(pair[1])
 
 
 def read_pair(item: t.Mapping[str, t.Any], option: str, refuse: t.Callable[[str, str], SiteError]) -> Pair:

@@ -8,7 +8,7 @@ import json
 import typing as t
 
 from ...errors import SiteError
-from .endorser import Endorser, Pair
+from .endorser import Endorser, Pair, likeness
 
 if t.TYPE_CHECKING:
     import sqlite3
@@ -47,9 +47,13 @@ def pairs_of(catalogue: Catalogue, name: str) -> tuple[Pair, ...]:
 
 
 def holder(catalogue: Catalogue, pair: Pair) -> str | None:
-    """The name of the registered endorser that holds a pair."""
+    """The name of the registered endorser that holds a pair, in this or another spelling."""
     row = catalogue.row("SELECT name FROM endorser_pairs WHERE dn = ? AND ca = ? AND held = 1", *pair)
-    return str(row["name"]) if row else None
+    if row is not None:
+        return str(row["name"])
+    rows = catalogue.rows("SELECT name, dn, ca FROM endorser_pairs WHERE held = 1 ORDER BY dn, ca")
+    sought = likeness(pair)
+    return next((str(row["name"]) for row in rows if likeness((row["dn"], row["ca"])) == sought), None)
 
 
 def barred(catalogue: Catalogue) -> list[sqlite3.Row]:

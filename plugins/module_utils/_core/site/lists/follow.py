@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from ...errors import TrustError, VmimagesError
 from ..endorsers import members, registry
 from ..endorsers.endorser import Pair
+from ..judgement import snapshot
 from ..judgement.assess import active_lists, subscription_of
 from ..judgement.path_status import AnchorStore, Judge
 from ..judgement.records import list_records
@@ -88,6 +89,9 @@ def follow(
         return [], ()
     found = _settle_known(catalogue, names, check=check)
     changed = () if check else found.changed
+    if not check and (changed or found.wanted):
+        # Their servers may be silent for long: gates need verdicts meanwhile.
+        snapshot.ensure(catalogue)
     offers = _ask(catalogue, (*changed, *found.wanted), anchors)
     known = [
         settle(catalogue, t.cast(str, subscription.identifier), subscription, offer, anchors, check=check)

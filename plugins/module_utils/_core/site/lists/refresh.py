@@ -71,11 +71,16 @@ def refresh(catalogue: Catalogue, *, lists: t.Sequence[str] = (), check: bool = 
         asked = {pool.submit(ask, *question): question for question in questions}
         unauthorised: list[tuple[str, Authorisation, Offer]] = []
         unchanged: list[str] = []
+        news = False
         for answered in _as_answered(asked):
             if answered is None or len(unchanged) >= _NOTES:
                 note_unchanged(catalogue, unchanged)
                 unchanged.clear()
             if answered is None:
+                # While a silent server is waited for, gates need verdicts on what the others have brought.
+                if news and not check:
+                    snapshot.ensure(catalogue)
+                news = False
                 continue
             (name, allowed, last, _validators), offer = asked[answered], answered.result()
             if offer.status == "unchanged" and last is not None:
@@ -85,6 +90,7 @@ def refresh(catalogue: Catalogue, *, lists: t.Sequence[str] = (), check: bool = 
                 unauthorised.append((name, allowed, offer))
             else:
                 reports[name] = settle(catalogue, name, subscriptions[name], offer, anchors, check=check)
+                news = news or reports[name].changes
         note_unchanged(catalogue, unchanged)
         for name, allowed, offer in unauthorised:
             # An endorser list that came in meanwhile may have authorised the signer.

@@ -152,6 +152,7 @@ def _redefine(
     """Other terms for a subscribed list, or an act: committed first, whatever its server says then."""
     if not check:
         _record(catalogue, wanted, present, act)
+        snapshot.write(catalogue)
     report = _ask(catalogue, wanted, act, check=check)
     if not check:
         snapshot.write(catalogue)

@@ -325,3 +325,24 @@ def test_what_was_decided_until_a_time_that_is_over_still_stands_as_decided(worl
     with pytest.raises(VmimagesError) as found:
         world.decide("blacklist", IMAGE, until=until)
     assert found.value.code == "decision_invalid" and found.value.context["option"] == "until"
+
+
+def test_what_an_image_is_called_does_not_hide_the_list_of_that_name(world: World) -> None:
+    """An endorser chooses the UUIDs of the images: one may be that of the list."""
+    world.publish("1", [world.image(LIST), world.image()])
+    world.subscribe(new_images="cache")
+    world.sync()
+    outcome = world.decide("blacklist", LIST, lists=[LIST], tags=["SL5"])
+    assert [set(action) - {"action"} for action in outcome.actions] == [{"image"}, {"tag"}, {"list"}]
+    assert set(outcome.after) == {LIST, f"list {LIST}", "SL5"}
+    assert world.verdict()["code"] == "blacklisted"
+
+
+def test_a_decision_for_one_list_that_ends_a_blacklist_for_all_is_warned_of(world: World) -> None:
+    _two_lists(world)
+    with world.open() as catalogue:
+        decisions.decide(catalogue, decision="blacklist", tags=["SL5"])
+        ended = decisions.decide(catalogue, decision="approve", tags=["SL5"], of_list=LIST)
+        again = decisions.decide(catalogue, decision="approve", tags=["SL5"], of_list=LIST)
+    assert "SL5" in ended.warnings[0]
+    assert again.warnings == ()

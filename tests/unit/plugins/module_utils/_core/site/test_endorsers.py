@@ -153,3 +153,23 @@ def test_a_subscription_by_name_reads_back_as_options(world: World, erin: t.Any)
     wanted = world.wanted(endorsers=[{"name": "erin"}, {"name": "eve", "endorser_list": LIST}, pair(erin)])
     assert Subscription.from_options(wanted.as_dict()) == wanted
     assert wanted.as_dict()["endorsers"] == [pair(erin), {"name": "erin"}, {"name": "eve", "endorser_list": LIST}]
+
+
+def test_one_certificate_is_not_that_of_two_endorsers_in_two_spellings(world: World) -> None:
+    """The tombstone of one would authorise nothing less while the other stands."""
+    first = {"dn": "/DC=org/CN=Zoë/emailAddress=z@x.org", "ca": "/DC=org/CN=host\\/ca"}
+    second = {"dn": "/DC=org/CN=Zo\\xC3\\xAB/E=z@x.org", "ca": "/DC=org/CN=host/ca"}
+    world.register({"name": "zoe", "pairs": [first]})
+    for more in ((), ({"name": "zoe", "pairs": [first]},)):
+        with pytest.raises(VmimagesError) as refused:
+            world.register({"name": "zoe2", "pairs": [second]}, *more)
+        assert refused.value.code == "endorser_invalid"
+    assert world.register({"name": "zoe", "state": "absent"}, {"name": "zoe2", "pairs": [second]}).changed
+
+
+def test_removing_somebody_who_was_never_registered_is_warned_of(world: World, erin: t.Any) -> None:
+    outcome = remove(world, "erinn")
+    assert not outcome.changed
+    assert "erinn" in outcome.warnings[0]
+    remove(world, "erin")
+    assert remove(world, "erin").warnings == ()

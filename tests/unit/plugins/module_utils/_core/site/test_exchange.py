@@ -170,3 +170,35 @@ def test_the_command_writes_yaml_and_reads_it(
     (tmp_path / "site.yml").write_text("a: [")
     assert main(["import", str(tmp_path / "site.yml"), "--state-dir", str(new.state)]) == 1
     assert "import_invalid" in capsys.readouterr().err
+
+
+def test_a_bare_date_is_journaled_as_a_time(world: World) -> None:
+    """Whatever the journal says is read for ever: a time that cannot be read would stop every verdict."""
+    world.publish("1", [world.image()])
+    world.subscribe(new_images="cache")
+    world.sync()
+    document = {"format": 1, "decisions": [{"image": IMAGE, "decision": "blacklist", "until": "2099-01-31"}]}
+    assert restore(world, document).changed
+    assert world.verdict()["code"] == "blacklisted"
+    assert exported(world)["decisions"][0]["until"] == "2099-01-31T00:00:00Z"
+    assert not restore(world, document).changed
+
+
+def test_a_blacklist_for_all_lists_is_not_taken_back_by_an_approval_in_one(world: World) -> None:
+    world.publish("1", [world.image()])
+    world.subscribe(new_images="cache")
+    world.decide("blacklist", tags=["SL5"])
+    document = {"format": 1, "decisions": [{"tag": "SL5", "of_list": OTHER_LIST, "decision": "approve"}]}
+    with pytest.raises(SiteError) as caught:
+        restore(world, document)
+    assert caught.value.code == "import_invalid"
+    assert world.verdict()["code"] == "blacklisted"
+
+
+def test_what_was_taken_away_here_stays_taken_away_and_is_said_once(world: World) -> None:
+    world.register({"name": "erin", "pairs": [ERIN, ERINS_OLD]})
+    world.register({"name": "erin", "pairs": [ERIN]})
+    document = {"format": 1, "endorsers": [{"name": "erin", "pairs": [ERIN], "email": "e@x.org", "author": "ada"}]}
+    assert restore(world, document).changed
+    assert not restore(world, document).changed
+    assert exported(world)["endorsers"][0]["barred"] == [ERINS_OLD]

@@ -15,7 +15,9 @@ from datetime import timedelta
 import pytest
 
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import VmimagesError
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.judgement import snapshot
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.lists import offer, refresh
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.store.state import StateDirectory
 
 from .conftest import IMAGE, IMAGE_2, LIST, OTHER_LIST, World
 
@@ -265,6 +267,8 @@ def test_a_silent_server_delays_no_other_list(world: World) -> None:
         deadline = time.monotonic() + 20
         while world.rows()["versions"][-1][2] != "2" and time.monotonic() < deadline:
             time.sleep(0.1)
+        # Nor are the gates left without verdicts: `load` refuses a snapshot that the journal has overtaken.
+        assert snapshot.load(StateDirectory.at(world.state), patience=10).lists[LIST]["version"] == "2"
         assert refreshing.is_alive()
         connection.close()
         refreshing.join(30)
