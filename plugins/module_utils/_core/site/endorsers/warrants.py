@@ -9,7 +9,7 @@ Nothing here asks the network, and nothing is remembered: an endorser that is re
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from ...errors import SiteError
@@ -23,6 +23,7 @@ if t.TYPE_CHECKING:
     from cryptography import x509
 
     from ..store.catalogue import Catalogue
+    from .terms import Terms
 
 
 @dataclass(frozen=True)
@@ -90,16 +91,24 @@ class Authorisation:
 class Authority:
     """Tells who may sign the lists of a site at one point in time; what is asked again is looked up once.
 
-    `standing` tells how the message of a list is judged now, offline.
+    `standing` tells how the message of a list is judged now, offline. In an `audit` it is not known when the servers of
+    endorser lists were asked in vain, and does not count.
     """
 
     def __init__(
-        self, catalogue: Catalogue, standing: t.Callable[[str, Subscription], PathStatus], now: datetime
+        self,
+        catalogue: Catalogue,
+        standing: t.Callable[[str, Subscription], PathStatus],
+        now: datetime,
+        *,
+        audit: bool = False,
     ) -> None:
         self._catalogue = catalogue
         self._standing = standing
         self._now = now
+        self._audit = audit
         self._granted: dict[Named, tuple[tuple[Warrant, ...], str]] = {}
+        self._terms: dict[str, Terms | None] = {}
         rows = registry.barred(catalogue)
         self._bars = tuple(Bar((row["dn"], row["ca"]), _removed("The pair", row)) for row in rows)
         self._held = registry.held(catalogue) if rows else ()
@@ -110,6 +119,9 @@ class Authority:
         lost: list[str] = []
         for named in subscription.named:
             granted, why = self._grant(named)
+            if granted and subscription.origin == named.endorser_list and not self._is_accepted(named):
+                # The site's own subscription, which the next refresh will end.
+                granted, why = (), f"The site does not accept {named.name} of the endorser list {named.endorser_list}."
             warrants += granted
             lost += [why] if why else []
         return Authorisation(tuple(warrants), self._bars, self._held, tuple(lost))
@@ -119,6 +131,16 @@ class Authority:
             find = self._elected if named.endorser_list else self._registered
             self._granted[named] = find(named)
         return self._granted[named]
+
+    def _is_accepted(self, named: Named) -> bool:
+        """Whether the terms on which the site follows an endorser list let this person of it endorse images."""
+        if not named.endorser_list:
+            return True
+        if named.endorser_list not in self._terms:
+            record = list_records(self._catalogue, [named.endorser_list])[named.endorser_list]
+            self._terms[named.endorser_list] = record.subscription.terms
+        terms = self._terms[named.endorser_list]
+        return terms is None or terms.accepts(named.name)
 
     def _registered(self, named: Named) -> tuple[tuple[Warrant, ...], str]:
         row = registry.record(self._catalogue, named.name)
@@ -136,6 +158,7 @@ class Authority:
             return (), f"The site does not subscribe to {name}, which should name {person}."
         record = list_records(self._catalogue, [list_id])[list_id]
         facts, subscription = record.facts(), record.subscription
+        facts = replace(facts, refreshed=None) if self._audit else facts
         if not record.active:
             return (), f"The site no longer subscribes to {name}, which named {person}."
         if record.version is None:

@@ -32,7 +32,7 @@ _LATEST: t.Final = (
 _BEST: t.Final = (
     "SELECT images.* FROM images LEFT JOIN owners USING (image_id) "
     "JOIN lists ON lists.list_id = images.list_id WHERE {where} ORDER BY active DESC, "
-    "until IS NULL DESC, images.list_id = owners.list_id DESC, dated DESC, images.row DESC"
+    "until IS NULL DESC, images.list_id = owners.list_id DESC, dated DESC, images.image_id, images.row DESC"
 )
 
 

@@ -145,7 +145,10 @@ class Judge:
         """Who may sign the list of a subscription at `now`, by the registry and the endorser lists as they are."""
         if now not in self._authorities:
             self._authorities[now] = Authority(
-                self._catalogue, lambda list_id, its_own: self.status(list_id, its_own, now), now
+                self._catalogue,
+                lambda list_id, its_own: self.status(list_id, its_own, now),
+                now,
+                audit=self._crls_at is not None,
             )
         return self._authorities[now].of(subscription)
 

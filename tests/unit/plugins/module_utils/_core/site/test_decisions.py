@@ -346,3 +346,16 @@ def test_a_decision_for_one_list_that_ends_a_blacklist_for_all_is_warned_of(worl
         again = decisions.decide(catalogue, decision="approve", tags=["SL5"], of_list=LIST)
     assert "SL5" in ended.warnings[0]
     assert again.warnings == ()
+
+
+def test_of_images_with_one_tag_and_one_date_root_and_others_find_the_same(world: World) -> None:
+    """28 formats of one image have one title, and are of one version of the list."""
+    for version, images in (("1", (IMAGE, IMAGE_2)), ("2", (IMAGE_2, IMAGE))):
+        octets = b"the same"
+        world.publish(version, [world.image(name, version=version, octets=octets) for name in images])
+        world.subscribe(new_images="cache")
+        world.sync()
+        document = snapshot.load(StateDirectory.at(world.state))
+        with world.open() as catalogue:
+            assert queries.judge(catalogue, "SL5")["identifier"] == IMAGE
+        assert snapshot.judge(document, "SL5", world.now)["identifier"] == IMAGE

@@ -10,7 +10,11 @@ import json
 import typing as t
 from datetime import timedelta
 
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.history import verdicts
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.judgement import asked, snapshot
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.lists.elect import subscribe_endorsers
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.lists.subscribe import subscribe
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.store.state import StateDirectory
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.subscription import Subscription
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.times import to_text
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.smime import sign_message
@@ -43,6 +47,23 @@ def elect(world: World, version: str, person: str, signer: t.Any, list_id: str) 
     world.serve(sign_message(content, certificate=vo.certificate, key=vo.key), identifier=VO_LIST)
 
 
+def following(world: World, **options: t.Any) -> Subscription:
+    """The subscription to the endorser list."""
+    vo = world.pki.issue("Vera Voms")
+    wanted = {
+        "kind": "endorserlist",
+        "uri": world.uri(VO_LIST),
+        "identifier": VO_LIST,
+        "authorities": [{"dn": vo.dn, "ca": vo.ca}],
+        "anchors": str(world.pki.certificates),
+        "allow_private": True,
+        "new_endorsers": "accept",
+        "lists": "subscribe",
+        "subscription": {"new_images": "cache"},
+    }
+    return Subscription.from_options({**wanted, **options})
+
+
 def state(world: World) -> dict[str, list[tuple[t.Any, ...]]]:
     """What matters of the index: subscriptions, accepted versions, owners of images and persons."""
     rows = world.rows()
@@ -60,20 +81,8 @@ def test_a_replacement_that_is_killed_is_completed(world: World) -> None:
     world.publish("1", [image])
     world.publish("1", [image], identifier=OTHER_LIST, signer=frank)
     elect(world, "1", "erin", erin, LIST)
-    vo = world.pki.issue("Vera Voms")
-    wanted = {
-        "kind": "endorserlist",
-        "uri": world.uri(VO_LIST),
-        "identifier": VO_LIST,
-        "authorities": [{"dn": vo.dn, "ca": vo.ca}],
-        "anchors": str(world.pki.certificates),
-        "allow_private": True,
-        "new_endorsers": "accept",
-        "lists": "subscribe",
-        "subscription": {"new_images": "cache"},
-    }
     with world.open() as catalogue:
-        subscribe_endorsers(catalogue, Subscription.from_options(wanted))
+        subscribe_endorsers(catalogue, following(world))
     world.sync()
     assert world.verdict()["code"] == "allowed"
     elect(world, "2", "frank", frank, OTHER_LIST)
@@ -97,3 +106,38 @@ def test_a_replacement_that_is_killed_is_completed(world: World) -> None:
         if not killed:
             break
     assert between > 0
+
+
+def test_who_is_no_longer_accepted_authorises_nobody_before_the_lists_are_followed(world: World) -> None:
+    """A run that dies behind the new terms, and before it ends the subscriptions that they no longer allow."""
+    world.publish("1", [world.image()])
+    elect(world, "1", "erin", world.pki.endorser, LIST)
+    with world.open() as catalogue:
+        subscribe_endorsers(catalogue, following(world))
+    world.sync()
+    assert world.verdict()["code"] == "allowed"
+    with world.open() as catalogue:
+        subscribe(catalogue, following(world, new_endorsers="report"), refresh="never")
+    found = world.verdict()
+    assert found["code"] == "not_authorised"
+    assert "does not accept erin" in found["reasons"][0]["text"]
+    recorded = snapshot.judge(snapshot.load(StateDirectory.at(world.state)), IMAGE, world.now)
+    assert recorded["verdict"]["code"] == "not_authorised"
+    world.refresh()
+    assert world.verdict()["code"] == "unsubscribed"
+
+
+def test_an_audit_does_not_hold_against_an_endorser_list_that_nothing_was_new(world: World) -> None:
+    world.publish("1", [world.image()])
+    elect(world, "1", "erin", world.pki.endorser, LIST)
+    with world.open() as catalogue:
+        subscribe_endorsers(catalogue, following(world, max_unrefreshed="2d"))
+    world.sync()
+    world.now += timedelta(days=3)
+    assert world.verdict()["code"] == "not_authorised"
+    world.refresh()
+    assert world.verdict()["code"] == "allowed"
+    with world.open() as catalogue:
+        options = {"now": world.now, "kind": asked.IMAGE, "source": catalogue}
+        audited = verdicts.judge(catalogue.state, IMAGE, world.now, **options)["verdict"]
+    assert (audited["allowed"], audited["would_have_been_allowed"]) == (False, True)
