@@ -138,6 +138,6 @@ def test_an_audit_does_not_hold_against_an_endorser_list_that_nothing_was_new(wo
     world.refresh()
     assert world.verdict()["code"] == "allowed"
     with world.open() as catalogue:
-        options = {"now": world.now, "kind": asked.IMAGE, "source": catalogue}
-        audited = verdicts.judge(catalogue.state, IMAGE, world.now, **options)["verdict"]
+        told = verdicts.judge(catalogue.state, IMAGE, world.now, now=world.now, kind=asked.IMAGE, source=catalogue)
+    audited = told["verdict"]
     assert (audited["allowed"], audited["would_have_been_allowed"]) == (False, True)
