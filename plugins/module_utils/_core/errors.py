@@ -178,6 +178,9 @@ REMEDIES: t.Final[t.Mapping[str, str]] = {
     "vsyscalls: boot it with vsyscall=emulate.",
     "initrd_incomplete": "Check the image's own configuration of initrds: what was built lacks what was asked for.",
     "backup_inside": "Choose a directory for backups that is not a part of the image.",
+    "packages_missing": "Mount every file system of the image; a system without a package database cannot be endorsed.",
+    "packages_malformed": "Repair the database inside the image (rpm --rebuilddb, or restore it), and try again.",
+    "report_inside": "Name a file that is not a part of the image: writing it would change what it speaks of.",
     # the verdict
     "withdrawn": "The endorser has removed this image from its list: move to its successor.",
     "blacklisted": "The site has blacklisted this image: ask the site's administrator.",
