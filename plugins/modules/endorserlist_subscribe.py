@@ -33,7 +33,8 @@ attributes:
     support: full
     details:
       - In check mode the list is fetched and verified where a real run would do so, but nothing is accepted or written.
-        The image lists of endorsers whom only this version of the list names are not foreseen.
+        The image lists of endorsers whom only this version of the list names, or whom only changed options accept, are
+        not foreseen; the subscriptions that changed options change or end are.
   diff_mode:
     support: full
     details:

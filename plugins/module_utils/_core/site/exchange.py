@@ -134,12 +134,34 @@ def _read(document: t.Any) -> _Wanted:
         if key not in known:
             raise _invalid(str(key), "there is no such key")
     items = {key: _items(document, key) for key in ("endorsers", "subscriptions", "decisions")}
-    return _Wanted(
+    wanted = _Wanted(
         endorsers=tuple(_endorser(item, number) for number, item in enumerate(items["endorsers"])),
         subscriptions=tuple(_subscription(item, number) for number, item in enumerate(items["subscriptions"])),
         decisions=tuple(_decision(item, number) for number, item in enumerate(items["decisions"])),
         rules=_rules(_items(document, "rules")) if "rules" in document else None,
     )
+    _once("endorsers", [item["name"] for item in wanted.endorsers])
+    _once("subscriptions", [subscription.identifier for subscription in wanted.subscriptions])
+    _once("decisions", [_about(item) for item in wanted.decisions])
+    everywhere = {_about(item) for item in wanted.decisions if not item["of_list"]}
+    for kind, target, of_list in map(_about, wanted.decisions):
+        if of_list and (kind, target, "") in everywhere:
+            raise _invalid("decisions", f"there is one about the {kind} {target} in every list, and one in a list")
+    return wanted
+
+
+def _once(key: str, names: t.Sequence[t.Any]) -> None:
+    """What is said in two ways would be made so and so in turns."""
+    seen = set()
+    for number, name in enumerate(names):
+        if name in seen:
+            raise _invalid(f"{key}[{number}]", "this was said already")
+        seen.add(name)
+
+
+def _about(decision: _Item) -> tuple[str, str, str]:
+    kind = next(kind for kind in TARGETS if kind in decision)
+    return kind, decision[kind], decision["of_list"] or ""
 
 
 def _items(document: _Item, key: str) -> list[_Item]:

@@ -48,7 +48,10 @@ def subscribe_endorsers(
     An image list that fails is among the ``failures`` of the outcome; everything else is done all the same.
     """
     outcome = subscribe(catalogue, wanted, refresh=refresh, max_age=max_age, move=move, check=check)
-    return _followed(catalogue, outcome, outcome.data["subscription"]["identifier"], check=check)
+    name = outcome.data["subscription"]["identifier"]
+    changes = any(action["action"] == "subscribe" for action in outcome.actions)
+    planned = replace(wanted, identifier=name) if check and changes else None
+    return _followed(catalogue, outcome, name, check=check, planned=planned)
 
 
 def unsubscribe_endorsers(
@@ -68,13 +71,15 @@ def unsubscribe_endorsers(
     return _followed(catalogue, outcome, name, check=check)
 
 
-def _followed(catalogue: Catalogue, outcome: Outcome, name: str, *, check: bool) -> Outcome:
+def _followed(
+    catalogue: Catalogue, outcome: Outcome, name: str, *, check: bool, planned: Subscription | None = None
+) -> Outcome:
     reports: list[ListReport] = []
     actions: tuple[dict[str, t.Any], ...] = ()
     persons = None
     known = catalogue.row("SELECT active FROM lists WHERE list_id = ?", name)
     if known is not None:
-        reports, actions = follow(catalogue, [name], AnchorStore(), check=check)
+        reports, actions = follow(catalogue, [name], AnchorStore(), check=check, planned=planned)
         if actions and not check:
             snapshot.write(catalogue)
         if known["active"]:

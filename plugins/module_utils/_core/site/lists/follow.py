@@ -60,10 +60,13 @@ class Following:
         )
 
 
-def following(catalogue: Catalogue, names: t.Iterable[str]) -> Following:
-    """What the endorser lists `names` ask for, as they are now; also those that are not subscribed any more."""
+def following(catalogue: Catalogue, names: t.Iterable[str], planned: Subscription | None = None) -> Following:
+    """What the endorser lists `names` ask for, as they are now; also those that are not subscribed any more.
+
+    `planned` are the terms that one of them is to have.
+    """
     judge = Judge(catalogue)
-    found = [_of_list(catalogue, name, judge) for name in names]
+    found = [_of_list(catalogue, name, judge, planned) for name in names]
     return Following(
         ended=tuple(item for one in found for item in one.ended),
         changed=tuple(item for one in found for item in one.changed),
@@ -78,15 +81,22 @@ def endorser_lists(catalogue: Catalogue, names: t.Sequence[str] = ()) -> list[st
 
 
 def follow(
-    catalogue: Catalogue, names: t.Sequence[str], anchors: AnchorStore, *, check: bool
+    catalogue: Catalogue,
+    names: t.Sequence[str],
+    anchors: AnchorStore,
+    *,
+    check: bool,
+    planned: Subscription | None = None,
 ) -> tuple[list[ListReport], tuple[dict[str, t.Any], ...]]:
     """Do what the endorser lists `names` ask for: the reports of new lists, and the actions.
 
     Lists that fail are reported, and tried again by the next refresh. With `check` their servers are asked, and nothing
-    is written.
+    is written; with `planned`, terms that are not recorded, what they change and end is told.
     """
     if not names:
         return [], ()
+    if planned is not None:
+        return [], following(catalogue, names, planned).actions()
     found = _settle_known(catalogue, names, check=check)
     changed = () if check else found.changed
     if not check and (changed or found.wanted):
@@ -168,8 +178,9 @@ def _introduce(
         return ListReport(subscription.identifier or "", subscription.uri, status, None, None, error=error)
 
 
-def _of_list(catalogue: Catalogue, name: str, judge: Judge) -> Following:
+def _of_list(catalogue: Catalogue, name: str, judge: Judge, planned: Subscription | None) -> Following:
     record = list_records(catalogue, [name])[name]
+    subscription = planned if planned is not None and planned.identifier == name else record.subscription
     present = _derived(catalogue, name)
     if not record.active:
         return _ending(name, present)
@@ -177,19 +188,19 @@ def _of_list(catalogue: Catalogue, name: str, judge: Judge) -> Following:
     if list_reasons(record.facts(), status, catalogue.now()):
         # Nobody of it is authorised as it is; what it asks for is known again when it is good again.
         return Following()
-    asked = _asked(catalogue, record.subscription, name)
+    asked = _asked(catalogue, subscription, name)
     changed: list[Subscription] = []
     wanted: list[Subscription] = []
-    for subscription in asked:
-        standing = _standing(present, subscription)
+    for one in asked:
+        standing = _standing(present, one)
         if standing is None:
-            if not _is_settled(catalogue, subscription):
-                wanted.append(subscription)
+            if not _is_settled(catalogue, one):
+                wanted.append(one)
             continue
-        pinned = replace(subscription, identifier=standing)
+        pinned = replace(one, identifier=standing)
         if present.pop(standing) != pinned:
             changed.append(pinned)
-    ended = tuple((one, _why(catalogue, name, subscription)) for one, subscription in present.items())
+    ended = tuple((gone, _why(catalogue, subscription, its_own)) for gone, its_own in present.items())
     return Following(ended, tuple(changed), tuple(wanted))
 
 
@@ -251,9 +262,9 @@ def _is_settled(catalogue: Catalogue, wanted: Subscription) -> bool:
     return row is not None
 
 
-def _why(catalogue: Catalogue, name: str, subscription: Subscription) -> str:
-    """Why an endorser list does not ask for a subscription any more."""
-    terms = subscription_of(catalogue, name).terms
+def _why(catalogue: Catalogue, of: Subscription, subscription: Subscription) -> str:
+    """Why the endorser list `of` does not ask for a subscription any more."""
+    terms, name = of.terms, of.identifier or ""
     for named in subscription.named:
         if members.pairs_of(catalogue, name, named.name) is None:
             return members.absence(catalogue, name, named.name)

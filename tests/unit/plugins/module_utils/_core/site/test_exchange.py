@@ -202,3 +202,23 @@ def test_what_was_taken_away_here_stays_taken_away_and_is_said_once(world: World
     assert restore(world, document).changed
     assert not restore(world, document).changed
     assert exported(world)["endorsers"][0]["barred"] == [ERINS_OLD]
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"endorsers": [{"name": "erin", "pairs": [ERIN]}, {"name": "erin", "registered": False}]},
+        {"decisions": [{"tag": "a", "decision": "blacklist"}, {"tag": "a", "decision": "approve"}]},
+        {
+            "decisions": [
+                {"tag": "a", "decision": "blacklist"},
+                {"tag": "a", "decision": "approve", "of_list": OTHER_LIST},
+            ]
+        },
+    ],
+)
+def test_a_document_that_says_two_things_about_one_is_refused(world: World, document: dict[str, t.Any]) -> None:
+    """Each import would make it the one and the other in turns."""
+    with pytest.raises(SiteError) as caught:
+        restore(world, {"format": 1, **document})
+    assert caught.value.code == "import_invalid"

@@ -141,3 +141,20 @@ def test_an_audit_does_not_hold_against_an_endorser_list_that_nothing_was_new(wo
         told = verdicts.judge(catalogue.state, IMAGE, world.now, now=world.now, kind=asked.IMAGE, source=catalogue)
     audited = told["verdict"]
     assert (audited["allowed"], audited["would_have_been_allowed"]) == (False, True)
+
+
+def test_check_mode_foretells_what_new_terms_end_and_change(world: World) -> None:
+    world.publish("1", [world.image()])
+    elect(world, "1", "erin", world.pki.endorser, LIST)
+    with world.open() as catalogue:
+        subscribe_endorsers(catalogue, following(world))
+    terms: tuple[dict[str, t.Any], ...] = ({"subscription": {"new_images": "report"}}, {"new_endorsers": "report"})
+    for options, action in zip(terms, ("subscribe", "unsubscribe")):
+        before = world.rows()
+        with world.open() as catalogue:
+            foretold = subscribe_endorsers(catalogue, following(world, **options), check=True)
+        assert world.rows() == before
+        with world.open() as catalogue:
+            done = subscribe_endorsers(catalogue, following(world, **options))
+        assert foretold.actions == done.actions
+        assert (done.actions[-1]["action"], done.actions[-1]["list"]) == (action, LIST)
