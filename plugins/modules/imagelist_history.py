@@ -478,8 +478,8 @@ difference:
                   type: raw
 problems:
   description:
-    - The kept messages that were changed or lost, each with code, detail, remedy and context. There is a warning of
-      each as well.
+    - The kept messages, and with O(history_dir) the files about images, that were changed or lost, each with code,
+      detail, remedy and context. There is a warning of each as well.
   type: list
   elements: dict
   returned: success

@@ -63,7 +63,7 @@ def test_an_endorsers_year(run_playbook: t.Any, tmp_path: Path, pki: t.Any) -> N
     play("publish")
     assert {image.identifier: image.version for image in _published(web).images} == {ONE: "1", TWO: "1"}
 
-    play("update_image", hepix_vmimages_image=ONE, hepix_vmimages_path=f"{tmp_path}/new.raw")
+    play("update_image", hepix_vmimages_image=ONE.upper(), hepix_vmimages_path=f"{tmp_path}/new.raw")
     assert {image.identifier: image.version for image in _published(web).images} == {ONE: "2", TWO: "1"}
     assert (web / "one-2").read_text() == "new " * 1000
 

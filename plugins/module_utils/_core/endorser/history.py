@@ -27,8 +27,9 @@ import typing as t
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..errors import PublishError
+from ..errors import PublishError, TransferError
 from ..transfer.atomic import fsync_directory, storage_error, storage_errors, sweep, write_atomic
+from ..transfer.checksum import digest_file
 
 PENDING: t.Final = "pending"
 PUBLISHED: t.Final = "published"
@@ -185,6 +186,23 @@ class History:
     def evidence_path(self, sha512: str) -> Path:
         """Where a file about an image is kept, by its own digest."""
         return self.directory / "evidence" / f"{sha512}.json"
+
+    def kept_evidence(self, record: Record) -> dict[str, dict[str, str]]:
+        """The evidence of the record whose files are still there."""
+        return {
+            image: {kind: sha512 for kind, sha512 in kinds.items() if self.evidence_path(sha512).is_file()}
+            for image, kinds in record.evidence.items()
+        }
+
+    def check_evidence(self, sha512: str) -> None:
+        """Raises PublishError ``history_unreadable`` where a file about an image is not the one that was kept."""
+        path = self.evidence_path(sha512)
+        try:
+            intact = digest_file(path).sha512 == sha512
+        except TransferError as refusal:
+            raise self._unreadable(refusal.detail.rstrip(".")) from refusal
+        if not intact:
+            raise self._unreadable(f"{path} is not the file that was recorded")
 
     def message(self, entry: Entry) -> bytes:
         """The octets of a recorded message. Raises PublishError ``history_unreadable``."""

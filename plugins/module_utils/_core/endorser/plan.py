@@ -97,7 +97,7 @@ def make_plan(
         spec.images,
         images_by_identifier(composed),
         packing.sources,
-        record.evidence,
+        history.kept_evidence(record),
         required=spec.require_evidence,
     )
     for item in evidence:

@@ -7,9 +7,9 @@ from __future__ import annotations
 import typing as t
 from pathlib import Path
 
-from ..errors import PublishError
+from ..errors import PublishError, VmimagesError
 from ..imagelist import chronicle
-from .history import PUBLISHED, Entry, History
+from .history import PUBLISHED, Entry, History, Record
 
 
 def history(history_dir: Path, identifier: str, *, between: tuple[str, str] | None = None) -> dict[str, t.Any]:
@@ -29,13 +29,22 @@ def history(history_dir: Path, identifier: str, *, between: tuple[str, str] | No
     return {
         "versions": [{**version, "standing": version["number"] in standing} for version in versions],
         "difference": chronicle.between(kept, *between) if between else None,
-        "problems": [problem.as_dict() for problem in problems],
+        "problems": [problem.as_dict() for problem in (*problems, *_lost(kept_in, record))],
         "evidence": [
             {"image_sha512": image, "kind": kind, "sha512": sha512, "path": str(kept_in.evidence_path(sha512))}
             for image, kinds in sorted(record.evidence.items())
             for kind, sha512 in sorted(kinds.items())
         ],
     }
+
+
+def _lost(kept_in: History, record: Record) -> t.Iterator[VmimagesError]:
+    """What is wrong with the files about images."""
+    for sha512 in sorted({sha512 for kinds in record.evidence.values() for sha512 in kinds.values()}):
+        try:
+            kept_in.check_evidence(sha512)
+        except VmimagesError as error:
+            yield error
 
 
 def _kept(kept_in: History, entry: Entry) -> chronicle.Kept:

@@ -21,6 +21,14 @@ PROFILES: t.Final = (APPDB,)
 
 _Raw = t.Mapping[str, t.Any]
 
+#: What only people know, and the option that says it; an image of somebody else's list may have no version.
+_ASKED: t.Final = (
+    (EXPIRES, "expires"),
+    (FORMAT, "format"),
+    ("sl:osversion", "osversion"),
+    ("hv:version", "version"),
+)
+
 
 def apply(profile: t.Optional[str], raw: _Raw) -> dict[str, t.Any]:
     """The list object with the profile's fields. Raises PublishError ``publish_invalid`` for what only people know."""
@@ -34,7 +42,7 @@ def apply(profile: t.Optional[str], raw: _Raw) -> dict[str, t.Any]:
 
 def _image(image: _Raw, of: _Raw) -> dict[str, t.Any]:
     name = image["dc:identifier"]
-    for key, option in ((EXPIRES, "expires"), (FORMAT, "format"), ("sl:osversion", "osversion")):
+    for key, option in _ASKED:
         if not image.get(key):
             raise invalid(f"images.{option}", f"the profile appdb needs it for the image {name}")
     signer = of[ENDORSER][X509]

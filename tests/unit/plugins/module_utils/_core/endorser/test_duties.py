@@ -16,7 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.endorser import published
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.endorser.declared.images import ImageSpec
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.endorser.entries.profile import apply
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.endorser.files import FileBook
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.endorser.history import History
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.endorser.packing import Packing
@@ -120,6 +122,34 @@ def test_evidence_that_comes_later_is_recorded_without_a_new_list(bench: t.Any) 
     assert [action["action"] for action in outcome.actions] == ["record", "record"]
     assert bench.list_file.read_bytes() == message
     assert bench.run(images=[shown(bench, ONE)], later=DAY).changed is False
+
+
+def test_evidence_that_was_lost_is_asked_for_again_and_kept_again(bench: t.Any) -> None:
+    images = [shown(bench, ONE)]
+    bench.run(images=images, require_evidence=True)
+    (kept,) = (history(bench).directory / "evidence").glob(f"{digest(Path(images[0]['audit_report']))}.json")
+    octets = kept.read_bytes()
+    kept.unlink()
+    with pytest.raises(PublishError) as caught:
+        bench.run(images=[bench.image(ONE)], require_evidence=True, later=DAY)
+    assert caught.value.code == "evidence_missing"
+    again = bench.run(images=images, require_evidence=True, later=DAY)
+    assert [action["what"] for action in again.actions] == ["audit_report"]
+    assert kept.read_bytes() == octets
+
+
+@pytest.mark.parametrize("damage", [None, b"{}"])
+def test_the_history_says_which_evidence_is_no_longer_what_was_kept(bench: t.Any, damage: bytes | None) -> None:
+    images = [shown(bench, ONE)]
+    bench.run(images=images)
+    told = published.history(bench.history, bench.options["identifier"])
+    assert told["problems"] == []
+    path = Path(told["evidence"][0]["path"])
+    path.unlink()
+    if damage is not None:
+        path.write_bytes(damage)
+    (problem,) = published.history(bench.history, bench.options["identifier"])["problems"]
+    assert (problem["code"], str(path) in problem["detail"]) == ("history_unreadable", True)
 
 
 @pytest.mark.parametrize(
@@ -277,6 +307,14 @@ def test_the_profile_asks_for_what_only_people_know(bench: t.Any, missing: str) 
     assert caught.value.context["option"] == "metadata.ad:vo"
 
 
+def test_the_profile_asks_for_the_version_of_an_image_that_came_without(bench: t.Any) -> None:
+    """As in a list that was taken over, whose images are merged as they are."""
+    image = {"hv:format": "raw", "sl:osversion": "9", "dc:date:expires": "2030-01-01T00:00:00Z", "dc:identifier": ONE}
+    with pytest.raises(PublishError) as caught:
+        apply("appdb", {"ad:vo": "example", "hv:images": [{"hv:image": image}]})
+    assert caught.value.context["option"] == "images.version"
+
+
 # Certificates
 
 
@@ -286,3 +324,13 @@ def test_a_certificate_near_its_end_is_warned_of_with_its_date(bench: t.Any) -> 
     outcome = bench.run(lifetime="7d")
     (warning,) = outcome.warnings
     assert f"{issued.certificate.not_valid_after_utc:%Y-%m-%d}" in warning
+
+
+def test_a_certificate_that_ends_before_its_list_is_warned_of(bench: t.Any) -> None:
+    """On every run: there is nothing to sign, and still something to do."""
+    issued = bench.pki.issue("Erin Endorser", days=20, directory="short")
+    bench.options.update(certificate=str(issued.certificate_path), private_key=str(issued.key_path))
+    for later in (timedelta(), DAY):
+        (warning,) = bench.run(lifetime="28d", later=later).warnings
+        assert f"{issued.certificate.not_valid_after_utc:%Y-%m-%d}" in warning
+        assert "before the list expires" in warning
