@@ -38,6 +38,11 @@ options:
         description:
           - The endorser's address (C(hv:email)). When left out, it is the address in the certificate, where it has one.
         type: str
+      metadata:
+        description:
+          - Further keys of the endorser and their values. V(null) as a value removes the key.
+        type: dict
+        default: {}
   certificate:
     description:
       - The certificate that the list is signed with - a PEM file, a PKCS#12 file which holds the private key as well,

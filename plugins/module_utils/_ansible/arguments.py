@@ -54,7 +54,10 @@ SIGNING: t.Final[ArgumentSpec] = {
     "title": {"type": "str"},
     "description": {"type": "str"},
     "metadata": {"type": "dict", "default": {}},
-    "endorser": {"type": "dict", "options": {"name": {"type": "str"}, "email": {"type": "str"}}},
+    "endorser": {
+        "type": "dict",
+        "options": {"name": {"type": "str"}, "email": {"type": "str"}, "metadata": {"type": "dict", "default": {}}},
+    },
     "certificate": {"type": "path"},
     "private_key": {"type": "path", "no_log": False},
     "passphrase": {"type": "str", "no_log": True},

@@ -164,12 +164,12 @@ def _endorser(spec: PublishSpec, merged: t.Optional[SignedList], signer: Signer)
     if merged is not None and len(merged.endorsers) == 1 and merged.endorsers[0].dn == signer.dn:
         published = merged.endorsers[0]
         name, email, further = published.name, published.email, published.raw
-    return {
-        X509: {
-            **further,
-            "hv:dn": signer.dn,
-            "hv:ca": signer.ca,
-            "dc:creator": name if spec.endorser_name is None else spec.endorser_name,
-            "hv:email": email if spec.endorser_email is None else spec.endorser_email,
-        }
+    said = {
+        **further,
+        **spec.endorser_keys,
+        "hv:dn": signer.dn,
+        "hv:ca": signer.ca,
+        "dc:creator": name if spec.endorser_name is None else spec.endorser_name,
+        "hv:email": email if spec.endorser_email is None else spec.endorser_email,
     }
+    return {X509: {key: value for key, value in said.items() if value is not None}}

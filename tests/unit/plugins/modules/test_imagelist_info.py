@@ -164,7 +164,8 @@ def test_a_time_is_written_in_utc(bench: t.Any) -> None:
 def test_a_list_is_described_as_what_publishes_it_again(bench: t.Any) -> None:
     """The round trip: read, published anew from the description alone, read again; nothing but the version differs."""
     extra = {"ad:mpuri": "https://example.org/worker", "sl:checksum:sha256": "0" * 64}
-    bench.publish(bench.image(format="raw", osversion="9", expires="2030-01-01T00:00:00Z", metadata=extra))
+    image = bench.image(format="raw", osversion="9", expires="2030-01-01T00:00:00Z", metadata=extra)
+    bench.done("imagelist_publish", {**bench.publishing(image), "endorser": {"metadata": {"ad:sso": "erin"}}})
     first = bench.done("imagelist_info", reading(bench))
     described = first["publication"]
     assert described["identifier"] == LIST

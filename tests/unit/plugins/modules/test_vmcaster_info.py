@@ -76,7 +76,7 @@ def test_a_list_is_described_as_what_publishes_it(bench: t.Any, database: Path) 
         "description": "Worker nodes",
         "source": "example.org",
         "uri": "https://images.example.org/workers.list",
-        "endorser": {"name": "Erin", "email": "erin@example.org"},
+        "endorser": {"name": "Erin", "email": "erin@example.org", "metadata": {}},
         "metadata": {"ad:vo": "example"},
         "images": [
             {

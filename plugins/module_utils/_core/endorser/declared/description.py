@@ -12,7 +12,7 @@ from ...errors import SiteError
 from ...imagelist.fields import read_uuid
 from ...imagelist.model import CHECKSUM, ENDORSER, IMAGES, X509
 from .images import EXPIRES, FORMAT, IMAGE_TEXTS
-from .spec import LIST_TEXTS
+from .spec import ENDORSER_KEYS, LIST_TEXTS
 
 _Raw = t.Mapping[str, t.Any]
 
@@ -44,10 +44,16 @@ def describe(of: _Raw, images: t.Sequence[_Raw], *, identifier: str | None = Non
     }
 
 
-def _endorser(of: _Raw) -> dict[str, str]:
+def _endorser(of: _Raw) -> dict[str, t.Any]:
     endorser = of.get(ENDORSER)
-    person = endorser.get(X509, {}) if isinstance(endorser, dict) else {}
-    return {"name": person.get("dc:creator", ""), "email": person.get("hv:email", "")}
+    # Of several, one signs from now on: the first, unless the description is changed.
+    first = endorser[0] if isinstance(endorser, list) else endorser or {}
+    person = first.get(X509, {})
+    return {
+        "name": person.get("dc:creator", ""),
+        "email": person.get("hv:email", ""),
+        "metadata": {key: value for key, value in person.items() if key not in ENDORSER_KEYS},
+    }
 
 
 def _image(image: _Raw, new: str | None) -> dict[str, t.Any]:

@@ -43,6 +43,9 @@ LIST_TEXTS: t.Final[t.Mapping[str, t.Mapping[str, str]]] = {
 }
 _LIST_KEYS: t.Final = frozenset({"dc:identifier", "dc:date:created", EXPIRES, "hv:version", "hv:uri", ENDORSER})
 
+#: What is said of an endorser by options of its own, or by the certificate.
+ENDORSER_KEYS: t.Final = frozenset({"hv:dn", "hv:ca", "dc:creator", "hv:email"})
+
 _TRUST: t.Final = ("allow_sha1", "allow_host", "crl_mode", "namespaces_mode")
 
 
@@ -64,6 +67,7 @@ class PublishSpec:
     version: t.Optional[str] = None
     endorser_name: t.Optional[str] = None
     endorser_email: t.Optional[str] = None
+    endorser_keys: t.Mapping[str, t.Any] = field(default_factory=dict)
     keys: t.Mapping[str, t.Any] = field(default_factory=dict)
     kind: str = IMAGE_LIST
     images: tuple[ImageSpec, ...] = ()
@@ -106,6 +110,9 @@ class PublishSpec:
             version=version_in(options, ""),
             endorser_name=text_in(options.get("endorser") or {}, "name", "endorser"),
             endorser_email=text_in(options.get("endorser") or {}, "email", "endorser"),
+            endorser_keys=read_metadata(
+                (options.get("endorser") or {}).get("metadata"), "endorser.metadata", ENDORSER_KEYS
+            ),
             kind=kind,
             keys=_keys(options, LIST_TEXTS[kind]),
             images=read_images(options, merge=merge) if about_images else (),

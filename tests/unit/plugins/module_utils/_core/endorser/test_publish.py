@@ -136,6 +136,23 @@ def test_metadata_is_published_and_a_null_removes_it(bench: t.Any) -> None:
     assert "ad:none" not in found.images[0].raw
 
 
+def test_what_is_said_of_the_endorser_is_published_and_a_null_removes_it(bench: t.Any) -> None:
+    """As --key-set-endorser and --key-del-endorser did; who it is says the certificate."""
+
+    def said(later: timedelta) -> dict[str, t.Any]:
+        return dict(bench.published(later).endorsers[0].raw)
+
+    bench.run()
+    plain = said(timedelta())
+    further = {"ad:sso": "erin", "hv:subscriber": None}
+    bench.run(endorser={"metadata": further}, later=DAY)
+    assert said(DAY) == {**plain, "ad:sso": "erin"}
+    bench.run(images=[], purge_images=False, title="New", later=2 * DAY)
+    assert said(2 * DAY) == {**plain, "ad:sso": "erin"}
+    bench.run(images=[], purge_images=False, endorser={"metadata": {"ad:sso": None}}, later=3 * DAY)
+    assert said(3 * DAY) == plain
+
+
 def test_a_list_is_renewed_before_it_expires(bench: t.Any) -> None:
     bench.run()
     assert not bench.run(later=21 * DAY - timedelta(seconds=1)).changed

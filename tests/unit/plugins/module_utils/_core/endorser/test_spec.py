@@ -169,3 +169,12 @@ def test_a_password_in_a_target_is_refused_and_not_shown(rule: dict[str, str]) -
         PublishSpec.from_options(options(uploads=[{"uri_match": "https://x/", **rule}]))
     assert caught.value.context["option"] == "uploads[0]"
     assert "s3cret" not in f"{caught.value}{caught.value.context}"
+
+
+@pytest.mark.parametrize("key", ["hv:dn", "hv:ca", "dc:creator", "hv:email"])
+def test_who_the_endorser_is_cannot_be_made_up(key: str) -> None:
+    with pytest.raises(PublishError) as caught:
+        PublishSpec.from_options(options(endorser={"metadata": {key: "x"}}))
+    assert (
+        caught.value.context.get("option") == "endorser.metadata" or f"endorser.metadata.{key}" in caught.value.detail
+    )
