@@ -93,7 +93,7 @@ def declare(catalogue: Catalogue, said: Declaration, *, check: bool = False) -> 
         before={step.name: step.before for step in plan},
         after={step.name: step.after for step in plan},
         actions=tuple({"action": step.action, "endorser": step.name} for step in plan),
-        warnings=tuple(_unknown(catalogue, said)),
+        warnings=(*_unknown(catalogue, said), *_remembered(catalogue, plan)),
         data={
             "endorsers": [endorser.as_dict() for endorser in said.wanted],
             "removed": [removal.name for removal in said.removals],
@@ -108,6 +108,19 @@ def _unknown(catalogue: Catalogue, said: Declaration) -> t.Iterator[str]:
             yield (
                 f"No endorser {removal.name} is or was registered, so nothing is taken away. Somebody whom only a "
                 "subscription or an endorser list names is removed by pairs."
+            )
+
+
+def _remembered(catalogue: Catalogue, plan: t.Iterable[_Step]) -> t.Iterator[str]:
+    """What was decided about a name holds for whoever has it next."""
+    for step in plan:
+        decided = catalogue.row(
+            "SELECT decision, author, at FROM decisions WHERE target_type = 'endorser' AND target = ?", step.name
+        )
+        if step.action == "add" and decided is not None:
+            yield (
+                f"The decision {decided['decision']} of {decided['author']}, made at {decided['at']} about the "
+                f"endorser {step.name}, speaks of whoever is registered under this name now."
             )
 
 

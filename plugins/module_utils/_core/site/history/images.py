@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from ...errors import VmimagesError
 from .. import queries
-from ..judgement.decided import Decided
+from ..judgement.decided import Decided, read_ruleset
 from ..judgement.records import list_records
 from ..store import journal
 from .lists import decision, line
@@ -34,12 +34,23 @@ def history(catalogue: Catalogue, image_ids: t.Iterable[str]) -> dict[str, dict[
     """
     messages = _Messages(catalogue)
     told = {name: _told(catalogue, name, messages) for name in image_ids}
-    rules = _Rules()
+    called: dict[tuple[str, str], list[_Told]] = {}
+    for one in told.values():
+        for target in one.names:
+            called.setdefault(target, []).append(one)
+    # Most lines are about other images, or about one of very many: none is shown to all of them.
     for entry in journal.read(catalogue.state.journal, after=journal.Head()):
-        if entry.event == "rules":
-            rules.read(entry)
-        for one in told.values():
-            one.take(entry, rules)
+        if entry.event == "decided":
+            for one in called.get((entry.data["target_type"], entry.data["target"]), ()):
+                one.decisions.append(decision(entry))
+        elif entry.event == "rules":
+            rules = read_ruleset(json.dumps(entry.data["rules"]))
+            for one in told.values():
+                one.rule(entry, rules)
+        elif entry.event in _FILES:
+            found = told.get(str(entry.data["name"]).partition("_")[0])
+            if found is not None:
+                found.place(entry)
     return {name: one.as_dict() for name, one in told.items()}
 
 
@@ -62,18 +73,6 @@ class _Messages:
 
 
 @dataclass
-class _Rules:
-    """The rules of the site, as they stand where the journal is read."""
-
-    standing: list[Rule] = field(default_factory=list)
-
-    def read(self, entry: Entry) -> None:
-        from ..rules.rule import Rule
-
-        self.standing = [Rule.from_dict(item) for item in entry.data["rules"]]
-
-
-@dataclass
 class _Told:
     """Gathers what the journal says of one image, line by line.
 
@@ -91,17 +90,13 @@ class _Told:
     events: list[dict[str, t.Any]] = field(default_factory=list)
     ruled: dict[str, dict[str, t.Any]] = field(default_factory=dict)
 
-    def take(self, entry: Entry, rules: _Rules) -> None:
+    def place(self, entry: Entry) -> None:
+        """What the cache did with a file of the image."""
         data = entry.data
-        if entry.event == "decided" and (data["target_type"], data["target"]) in self.names:
-            self.decisions.append(decision(entry))
-        elif entry.event == "rules":
-            self._ruled(entry, rules.standing)
-        elif entry.event in _FILES and str(data["name"]).startswith(f"{self.identifier}_"):
-            told = {key: data.get(key) for key in ("version", "sha512", "list", "code")}
-            self.events.append({**line(entry), "event": entry.event, "file": data["name"], **told})
+        told = {key: data.get(key) for key in ("version", "sha512", "list", "code")}
+        self.events.append({**line(entry), "event": entry.event, "file": data["name"], **told})
 
-    def _ruled(self, entry: Entry, standing: t.Iterable[Rule]) -> None:
+    def rule(self, entry: Entry, standing: t.Iterable[Rule]) -> None:
         """A rule that begins, changes or ends to speak of the image is a decision about it."""
         found = {
             rule.name: rule.as_dict()

@@ -173,3 +173,12 @@ def test_removing_somebody_who_was_never_registered_is_warned_of(world: World, e
     assert "erinn" in outcome.warnings[0]
     remove(world, "erin")
     assert remove(world, "erin").warnings == ()
+
+
+def test_who_takes_over_a_name_is_told_of_the_decisions_about_it(world: World, erin: t.Any) -> None:
+    world.decide("approve", endorsers=[{"name": "erin"}])
+    remove(world, "erin")
+    other = world.pki.issue("Another Erin")
+    item = {"name": "erin", "pairs": [pair(other)]}
+    assert "approve" in world.register(item).warnings[0]
+    assert world.register(item).warnings == ()
