@@ -4,15 +4,49 @@
 
 from __future__ import annotations
 
+import contextlib
 import tarfile
 import typing as t
 
-from ..errors import DiskError
+from ..errors import DiskError, VmimagesError
+from ..transfer.atomic import storage_errors
 from .compression import PIECE
 from .formats import Format, of_member
 
 #: An archive of images has a handful of members; a million of empty ones is an attack.
 MAX_MEMBERS: t.Final = 1000
+#: Octets of all headers of an archive, and of one of their parts: the library reads as many as the archive tells it to.
+MAX_HEADERS: t.Final = 4 * 1024 * 1024
+MAX_HEADER: t.Final = 64 * 1024
+
+
+class _Bounded:
+    """An archive's octets for the library, which takes the sizes of headers from the archive, and keeps all of them."""
+
+    def __init__(self, stream: t.BinaryIO, shown: str) -> None:
+        self._stream = stream
+        self._shown = shown
+        self._left: t.Optional[int] = MAX_HEADERS
+
+    def end_of_headers(self) -> None:
+        """What is read from now on is the content of a member."""
+        self._left = None
+
+    def read(self, size: int = -1) -> bytes:
+        if self._left is not None:
+            # What is asked for counts, and not what comes: at the end of the file nothing does, again and again.
+            self._left -= size
+            if self._left < 0 or not 0 <= size <= MAX_HEADER:
+                raise DiskError("archive_unsafe", f"{self._shown} has monstrous headers.", path=self._shown)
+        with storage_errors(self._shown, reading=True):
+            return self._stream.read(size)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        with storage_errors(self._shown, reading=True):
+            return self._stream.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._stream.tell()
 
 
 def find_disk(archive: tarfile.TarFile, shown: str) -> tuple[tarfile.TarInfo, Format]:
@@ -37,26 +71,25 @@ def find_disk(archive: tarfile.TarFile, shown: str) -> tuple[tarfile.TarInfo, Fo
 
 def opened(stream: t.BinaryIO, shown: str) -> tarfile.TarFile:
     """The archive in a seekable stream; ``unpack_failed``."""
-    try:
-        return tarfile.open(fileobj=stream, mode="r:")
-    except (tarfile.TarError, EOFError, OSError, ValueError) as error:
-        raise _damaged(error, shown) from error
+    with _damages(shown):
+        return tarfile.open(fileobj=t.cast("t.BinaryIO", _Bounded(stream, shown)), mode="r:")
 
 
 def members(archive: tarfile.TarFile, shown: str) -> t.Iterator[tarfile.TarInfo]:
     """The members, one by one; ``unpack_failed`` where the archive is damaged."""
     while True:
-        try:
+        with _damages(shown):
             member = archive.next()
-        except (tarfile.TarError, EOFError, OSError, ValueError, OverflowError) as error:
-            raise _damaged(error, shown) from error
         if member is None:
             return
+        # Each keeps a copy of all that was stated for the whole archive.
+        archive.members.clear()  # type: ignore[attr-defined]
         yield member
 
 
 def reader(archive: tarfile.TarFile, member: tarfile.TarInfo, shown: str) -> t.BinaryIO:
-    """The octets of a member."""
+    """The octets of a member; the headers have been read before."""
+    t.cast("_Bounded", archive.fileobj).end_of_headers()
     stream = archive.extractfile(member)
     if stream is None:
         raise DiskError("archive_unsafe", f"{shown}: {member.name!a} is no file.", path=shown)
@@ -67,10 +100,8 @@ def pieces(stream: t.BinaryIO, size: int, shown: str) -> t.Iterator[bytes]:
     """All octets of a member of `size` octets; ``unpack_failed`` where the archive ends before."""
     done = 0
     while done < size:
-        try:
+        with _damages(shown):
             piece = stream.read(min(PIECE, size - done))
-        except (tarfile.TarError, EOFError, OSError) as error:
-            raise _damaged(error, shown) from error
         if not piece:
             raise DiskError("unpack_failed", f"{shown} ends within a member.", path=shown)
         done += len(piece)
@@ -87,5 +118,13 @@ def _require_plain(member: tarfile.TarInfo, shown: str) -> None:
         )
 
 
-def _damaged(error: Exception, shown: str) -> DiskError:
-    return DiskError("unpack_failed", f"{shown} is no intact archive: {error}.", path=shown)
+@contextlib.contextmanager
+def _damages(shown: str) -> t.Iterator[None]:
+    """Turn whatever the library raises inside the block into ``unpack_failed``: it has no list of that."""
+    try:
+        yield
+    except VmimagesError:
+        raise
+    except Exception as error:
+        why = str(error) or type(error).__name__
+        raise DiskError("unpack_failed", f"{shown} is no intact archive: {why}.", path=shown) from error

@@ -13,16 +13,21 @@ from __future__ import annotations
 import bz2
 import importlib
 import lzma
+import tarfile
 import typing as t
 import zlib
 
 from ..errors import DiskError
+from ..transfer.atomic import storage_errors
 
 #: Octets in one piece of output and of input.
 PIECE: t.Final = 256 * 1024
 #: Octets of memory that a decoder may ask for: xz -9 needs 65 MiB, zstd --long=27 128 MiB.
 _MEMORY: t.Final = 192 * 1024 * 1024
 _ZSTD_WINDOW: t.Final = 27
+#: Tools that work in parallel write many streams, of 64 KiB and more; so many of so few octets only cost time.
+_STREAMS: t.Final = 10_000
+_LEAST: t.Final = 4096
 _ZSTD_MODULES: t.Final = ("compression.zstd", "backports.zstd")
 
 
@@ -97,7 +102,8 @@ def decompressed(source: t.BinaryIO, kind: str, shown: str) -> t.Iterator[bytes]
     ``library_missing``. How much may come in all is for the caller to say.
     """
     new = _DECODERS[kind]
-    data = source.read(PIECE)
+    streams = done = 0
+    data = _read(source, shown)
     if not data:
         raise DiskError("unpack_failed", f"{shown} is empty.", path=shown)
     while data:
@@ -106,12 +112,16 @@ def decompressed(source: t.BinaryIO, kind: str, shown: str) -> t.Iterator[bytes]
             piece = _decode(decoder, data, kind, shown)
             data = b""
             if piece:
+                done += len(piece)
                 yield piece
             elif decoder.needs_input and not decoder.eof:
-                data = source.read(PIECE)
+                data = _read(source, shown)
                 if not data:
                     raise DiskError("unpack_failed", f"{shown} ends in the middle of a {kind} stream.", path=shown)
-        data = _next(source, decoder.unused_data)
+        streams += 1
+        if streams >= _STREAMS and done < streams * _LEAST:
+            raise DiskError("unpack_failed", f"{shown} consists of too many and too small {kind} streams.", path=shown)
+        data = _next(source, decoder.unused_data, shown)
 
 
 def _decode(decoder: Decoder, data: bytes, kind: str, shown: str) -> bytes:
@@ -123,12 +133,21 @@ def _decode(decoder: Decoder, data: bytes, kind: str, shown: str) -> bytes:
         raise DiskError("unpack_failed", f"{shown} cannot be unpacked as {kind}: {why}.", path=shown) from error
 
 
-def _next(source: t.BinaryIO, rest: bytes) -> bytes:
+def _read(source: t.BinaryIO, shown: str) -> bytes:
+    """The next octets of the source, which may be a member of an archive."""
+    with storage_errors(shown, reading=True):
+        try:
+            return source.read(PIECE)
+        except (tarfile.TarError, EOFError, ValueError) as error:
+            raise DiskError("unpack_failed", f"{shown} is no intact archive: {error}.", path=shown) from error
+
+
+def _next(source: t.BinaryIO, rest: bytes, shown: str) -> bytes:
     """The beginning of the next stream, if there is one; zeros between and after streams are padding."""
     while True:
         rest = rest.lstrip(b"\0")
         if rest:
             return rest
-        rest = source.read(PIECE)
+        rest = _read(source, shown)
         if not rest:
             return b""

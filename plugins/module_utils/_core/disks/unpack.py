@@ -37,18 +37,20 @@ def unpack(
 ) -> Unpacked:
     """Unpack `source`, which is of the `stated` format, into the empty directory `work`; a plain one stays where it is.
 
-    No step writes more than `most` octets, nor more than `RATIO` times what it reads (if that is more than `SMALL`).
+    No step writes more than `most` octets, nor more than `RATIO` times the size of `source` (if that is more than
+    `SMALL`), however many wrappings there are.
     Raises DiskError ``unpack_failed unpacked_too_large archive_disks archive_unsafe library_missing``, TransferError
     ``not_readable disk_full not_writable``, and what `guard` raises.
     """
     path, sha512, format_ = source, None, stated
+    with _opened(source) as stream:
+        cap = _cap(os.fstat(stream.fileno()).st_size, most)
     if format_.compression is not None:
         inside = Format(format_.disk, format_.archive)
         target = work / ("archive" if format_.archive else "disk")
         with _opened(path) as stream:
-            size = os.fstat(stream.fileno()).st_size
             octets = decompressed(stream, format_.compression, str(source))
-            sha512 = _write(octets, target, _cap(size, most), source, guard)
+            sha512 = _write(octets, target, cap, source, guard)
         path, format_ = target, inside
     if format_.archive is None:
         return Unpacked(path, format_.disk or "raw", sha512)
@@ -56,10 +58,8 @@ def unpack(
         member, inner = archive.find_disk(tar, str(source))
         target = work / "member"
         octets = archive.pieces(archive.reader(tar, member, str(source)), member.size, str(source))
-        cap = most
         if inner.compression is not None:
             octets = decompressed(archive.reader(tar, member, str(source)), inner.compression, str(source))
-            cap = _cap(member.size, most)
         sha512 = _write(octets, target, cap, source, guard)
     if path != source:
         path.unlink()

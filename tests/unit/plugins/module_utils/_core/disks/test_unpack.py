@@ -169,6 +169,60 @@ def test_a_sea_of_members_is_refused(tmp_path: Path) -> None:
     assert code_of(lambda: _unpack(tmp_path, octets, "tar")) == "archive_unsafe"
 
 
+def _header(name: str, size: int, kind: bytes = tarfile.REGTYPE) -> bytes:
+    member = tarfile.TarInfo(name)
+    member.size, member.type = size, kind
+    return member.tobuf(tarfile.USTAR_FORMAT)
+
+
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.XGLTYPE])
+def test_monstrous_headers_are_refused_in_little_memory(tmp_path: Path, kind: bytes) -> None:
+    size = 80 * MEBI
+    octets = gzip.compress(_header("x", size, kind) + bytes(size) + _header("disk.raw", 0) + bytes(1024), 1)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert code_of(lambda: _unpack(tmp_path, octets, "tar.gz")) == "archive_unsafe"
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 30 * 1024
+
+
+def test_a_chain_of_headers_is_refused(tmp_path: Path) -> None:
+    link = _header("././@LongLink", 1, tarfile.GNUTYPE_LONGNAME) + b"x".ljust(512, b"\0")
+    assert code_of(lambda: _unpack(tmp_path, link * 3000 + _header("disk.raw", 0), "tar")) == "unpack_failed"
+
+
+def _sparse(size: int) -> bytes:
+    """An archive of a few octets whose one member is a file of zeros of that size (GNU sparse format 1.0)."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        member = tarfile.TarInfo("disk.raw")
+        content = b"1\n%d\n0\n".ljust(512, b"\0") % size
+        member.size = len(content)
+        stated = {"major": "1", "minor": "0", "name": "disk.raw", "realsize": str(size)}
+        member.pax_headers = {f"GNU.sparse.{key}": text for key, text in stated.items()}
+        archive.addfile(member, io.BytesIO(content))
+    return stream.getvalue()
+
+
+def test_a_bomb_of_holes_is_refused_for_its_ratio(tmp_path: Path) -> None:
+    assert _unpack(tmp_path, _sparse(MEBI), "tar") == bytes(MEBI)
+    assert code_of(lambda: _unpack(tmp_path, _sparse(1 << 40), "tar", most=1 << 50)) == "unpacked_too_large"
+
+
+def test_nesting_does_not_multiply_the_ratio(tmp_path: Path) -> None:
+    inner = _archive(("disk.raw.gz", gzip.compress(bytes(80 * MEBI))))
+    assert code_of(lambda: _unpack(tmp_path, gzip.compress(inner), "tar.gz")) == "unpacked_too_large"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_sea_of_tiny_streams_is_refused(tmp_path: Path, kind: str) -> None:
+    octets = COMPRESS[kind](b"") * 12_000
+    assert code_of(lambda: _unpack(tmp_path, octets, f"raw.{kind}")) == "unpack_failed"
+
+
+def test_many_streams_of_a_usual_size_are_one_file(tmp_path: Path) -> None:
+    octets = gzip.compress(bytes(4200)) * 11_000
+    assert len(_unpack(tmp_path, octets, "raw.gz")) == 4200 * 11_000
+
+
 def test_a_cut_archive_is_refused(tmp_path: Path) -> None:
     octets = _archive(("disk.raw", DISK))
     for wrong in (b"no archive", octets[:700], octets[: len(octets) // 2]):
