@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import os
 import pwd
+import stat
 import time
 import typing as t
 from dataclasses import dataclass
@@ -166,8 +167,12 @@ def locked(path: Path, *, patience: float = LOCK_PATIENCE) -> t.Iterator[None]:
     Where it cannot be opened for writing: TransferError ``not_writable``, ``disk_full``, ``not_found``.
     """
     with storage_errors(path):
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
+        # Whoever may read a file may lock it, and keep everybody else from writing for as long as they like.
+        if os.fstat(descriptor).st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            with contextlib.suppress(PermissionError):
+                os.fchmod(descriptor, 0o600)
         deadline = time.monotonic() + patience
         while True:
             try:

@@ -97,6 +97,16 @@ def test_a_read_only_file_system_is_told_and_gates_answer(
     assert IMAGE in capfd.readouterr().out
 
 
+def test_nobody_else_can_take_the_locks(world: World) -> None:
+    _ready(world)
+    locks = [path for path in world.state.rglob("*lock") if path.is_file()]
+    assert {"lock", "cache/lock"} <= {str(path.relative_to(world.state)) for path in locks}
+    assert {path.stat().st_mode & 0o777 for path in locks} == {0o600}
+    (world.state / "lock").chmod(0o644)
+    world.decide("blacklist", IMAGE)
+    assert (world.state / "lock").stat().st_mode & 0o777 == 0o600
+
+
 def test_a_locked_index_is_busy_and_stays(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     _ready(world)
     inode, rows = _inode(world), world.rows()
