@@ -27,6 +27,8 @@ if t.TYPE_CHECKING:
 
 _VALIDATOR_LENGTH: t.Final = 1024
 _FLUSH_SECONDS: t.Final = 1.0
+#: Answers to a request for the rest after which the whole is asked for: the range, or its condition, may be why.
+_NO_RANGES: t.Final = frozenset({206, 400, 405, 412, 416, 501})
 _CONTENT_RANGE: t.Final = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)", re.IGNORECASE)
 
 
@@ -234,7 +236,7 @@ def _asked(
         response, final = session.open(uri, rest.headers(), watchdog)
         if response.status == 206 and _is_rest(response.headers, rest.offset, size):
             return _WebSource(response, final, validators, watchdog, rest.offset)
-        if response.status not in (206, 416):
+        if response.status not in _NO_RANGES:
             return _whole(response, final, validators, watchdog)
         response.close()
     return _whole(*session.open(uri, validators.headers(), watchdog), validators, watchdog)
@@ -255,7 +257,8 @@ def _is_rest(headers: t.Mapping[str, str], offset: int, size: t.Optional[int]) -
     if match is None or size is None:
         return False
     first, last, total = int(match[1]), int(match[2]), match[3]
-    return first == offset and last == size - 1 and total in ("*", str(size))
+    promised = _content_length(headers)
+    return first == offset and last == size - 1 and total in ("*", str(size)) and promised in (None, last - first + 1)
 
 
 class Reader:

@@ -20,6 +20,8 @@ from .record import Record
 
 _WRITE_BACK: t.Final = 16 * 1024 * 1024
 _ZEROS: t.Final = bytes(BUFFER_SIZE)
+#: Whoever may read a file may lock it, and so keep it from being written: until it is whole, that is nobody else.
+_PRIVATE: t.Final = 0o600
 _CREATE: t.Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _REOPEN: t.Final = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -116,7 +118,8 @@ class PartialFile:
     def checkpoint(self, digest: str) -> None:
         """Make the octets so far durable, with the record that says so; `digest` is their sha512."""
         with storage_errors(self.path):
-            self._settle()
+            # To set the length, even to what it is, would give back the room that was set aside.
+            self._end_hole()
             os.fdatasync(self.fd)
         self._durable = (self.length, digest)
         self._record(durable=True)
@@ -176,6 +179,7 @@ class PartialFile:
             return False
         if found.st_size > length:
             os.ftruncate(fd, length)
+        os.fchmod(fd, _PRIVATE)
         self.length = self._written_back = length
         self.source, self.validators = known.source, known.validators
         self.proof = (known.length, known.digest) if known.digest else None
@@ -185,7 +189,7 @@ class PartialFile:
     def _create(self) -> int:
         record.remove(self.path)
         try:
-            fd = os.open(self._name, _CREATE, 0o644, dir_fd=self._directory)
+            fd = os.open(self._name, _CREATE, _PRIVATE, dir_fd=self._directory)
         except FileExistsError:
             raise self._busy() from None
         try:

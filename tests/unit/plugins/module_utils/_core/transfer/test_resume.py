@@ -15,7 +15,11 @@ import typing as t
 import pytest
 
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import TransferError
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.transfer.fetch import FetchedFile, fetch_file
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.transfer.fetch import (
+    FetchedFile,
+    Validators,
+    fetch_file,
+)
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.transfer.intake import partial, receiver
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.transfer.policy import Policy
 
@@ -174,6 +178,30 @@ def test_a_wrong_range_starts_again(
             handler.serve()
 
     server.fault = fault
+    assert fetch(server, tmp_path, once).resumed_from == 0
+
+
+def test_a_range_of_another_length_than_it_states_starts_again(
+    server: t.Any, tmp_path: pathlib.Path, once: Policy
+) -> None:
+    cut(server, tmp_path, once, 400_000)
+
+    def fault(handler: t.Any) -> None:
+        if handler.asked_from():
+            handler.answer(206, IMAGE, {"Content-Range": f"bytes 400000-{len(IMAGE) - 1}/{len(IMAGE)}"})
+        else:
+            handler.serve()
+
+    server.fault = fault
+    assert fetch(server, tmp_path, once).resumed_from == 0
+
+
+@pytest.mark.parametrize("status", [400, 405, 412, 501])
+def test_a_server_that_refuses_ranges_is_asked_for_the_whole(
+    server: t.Any, tmp_path: pathlib.Path, once: Policy, status: int
+) -> None:
+    cut(server, tmp_path, once, 400_000)
+    server.fault = lambda handler: handler.answer(status, b"") if handler.asked_from() else handler.serve()
     assert fetch(server, tmp_path, once).resumed_from == 0
 
 
@@ -353,6 +381,28 @@ def test_a_part_takes_no_room_beyond_its_octets(server: t.Any, tmp_path: pathlib
     with pytest.raises(TransferError):
         fetch(server, tmp_path, once, IMAGE * 20)
     assert (tmp_path / NAME).stat().st_blocks * 512 < 300_000 + 65536
+
+
+def test_the_room_that_was_set_aside_outlasts_a_checkpoint(tmp_path: pathlib.Path) -> None:
+    size = 8 * 1024 * 1024
+    with partial.PartialFile(tmp_path, NAME, size=size, sha512="0" * 128) as part:
+        part.reserve()
+        reserved = os.fstat(part.fd).st_blocks * 512
+        part.begin("", Validators())
+        part.write(memoryview(IMAGE)[: 256 * 1024])
+        part.checkpoint("0" * 128)
+        found = os.fstat(part.fd)
+        assert (found.st_size, found.st_blocks * 512) == (256 * 1024, reserved)
+        assert reserved >= size
+
+
+def test_nobody_else_can_lock_a_part(server: t.Any, tmp_path: pathlib.Path, once: Policy) -> None:
+    cut(server, tmp_path, once, 400_000)
+    assert (tmp_path / NAME).stat().st_mode & 0o777 == 0o600
+    (tmp_path / NAME).chmod(0o644)
+    modes = set()
+    fetch(server, tmp_path, once, progress=lambda _done, _all: modes.add((tmp_path / NAME).stat().st_mode & 0o777))
+    assert modes == {0o600}
 
 
 def test_zeros_take_no_room(server: t.Any, tmp_path: pathlib.Path, once: Policy) -> None:
