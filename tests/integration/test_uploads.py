@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 import http.server
 import json
+import os
 import ssl
 import threading
 import typing as t
@@ -22,7 +23,11 @@ from ansible_collections.hepix.vmimages.plugins.module_utils._core.transfer.chec
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.transfer.upload.appdb import AppdbUploader
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.transfer.upload.base import Settings
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.transfer.upload.s3 import S3Uploader
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.transfer.upload.sftp import SftpUploader
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.transfer.upload.sftp import (
+    Far,
+    SftpUploader,
+    _failure,
+)
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.transfer.upload.webdav import WebdavUploader
 
 from . import farends, sshd
@@ -100,6 +105,50 @@ def test_sftp_continues_what_a_cut_has_left(tmp_path: Path) -> None:
             part.write_bytes(left)
             put(far, "image", tmp_path / "image")
             assert far.files() == {"image": CONTENT}
+
+
+@pytest.mark.parametrize("name", ["image", 'odd "na[m]e* ü.raw'])
+def test_sftp_removes_what_a_cut_has_left_of_other_content(tmp_path: Path, name: str) -> None:
+    """Else a far disk that is full is full of parts that nobody continues."""
+    with farends.sftp(tmp_path) as far:
+        for left in (f".{name}.{'a' * 16}.part", f".{name}.{'b' * 16}.part", f".{name}2.{'a' * 16}.part"):
+            (tmp_path / "far" / left).write_bytes(b"half of it")
+        (tmp_path / "far" / f".{name}.{SHA512[:16]}.part").write_bytes(CONTENT[:100_000])
+        put(far, name)
+        assert far.files() == {name: CONTENT, f".{name}2.{'a' * 16}.part": b"half of it"}
+
+
+@pytest.mark.parametrize("method", ["sftp", "local"])
+def test_of_files_with_long_names_one_does_not_remove_what_is_sent_of_another(tmp_path: Path, method: str) -> None:
+    with {"sftp": farends.sftp, "local": farends.local}[method](tmp_path) as far:
+        other = tmp_path / "far" / f".{'x' * 128}.{'a' * 16}.part"
+        other.parent.mkdir(exist_ok=True)
+        other.write_bytes(b"on its way")
+        far.uploader.sweep(f"{far.base}{'x' * 130}")
+        put(far, "x" * 130)
+        assert other.read_bytes() == b"on its way"
+
+
+@pytest.mark.parametrize(
+    ("said", "where"),
+    [
+        ('write remote "/far/.x.0123456789abcdef.part": Failure', "quota"),
+        ('Couldn\'t write to remote file "/far/.x.part": Failure', "quota"),
+        ('write local "/tmp/vmimages-1/file": No space left on device', "TMPDIR"),
+    ],
+)
+def test_sftp_tells_a_full_disk_there_from_one_here(said: str, where: str) -> None:
+    """As OpenSSH 9 and 8 say it; the far end's own words are lost on the way."""
+    refusal = _failure(Far(None, "far", None, "/far/x"), f"Connecting\n{said}\n")
+    assert (refusal.code, where in refusal.detail) == ("disk_full", True)
+
+
+def test_sftp_sends_a_file_whose_name_is_no_text(tmp_path: Path) -> None:
+    source = tmp_path / os.fsdecode(b"name \xff")
+    source.write_bytes(CONTENT)
+    with farends.sftp(tmp_path) as far:
+        put(far, "image", source)
+        assert far.files() == {"image": CONTENT}
 
 
 def test_sftp_does_not_publish_a_part_that_was_damaged(tmp_path: Path) -> None:

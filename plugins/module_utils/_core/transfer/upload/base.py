@@ -147,9 +147,13 @@ def shown_payload(payload: Payload) -> str:
     return "the message" if isinstance(payload, bytes) else os.fspath(payload)
 
 
+#: Characters of a file's name that the name of its part begins with.
+PART_NAME: t.Final = 128
+
+
 def part_name(name: str, sha512: str) -> str:
     """The hidden name under which a file is sent before it appears; that of its content, so that it can be resumed."""
-    return f".{name[:128]}.{sha512[:16]}.part"
+    return f".{name[:PART_NAME]}.{sha512[:16]}.part"
 
 
 def check_stored(stored: t.Optional[Stored], target: str, size: int) -> None:

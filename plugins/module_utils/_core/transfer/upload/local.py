@@ -15,7 +15,7 @@ from pathlib import Path
 from ...errors import TransferError
 from ..atomic import StrPath, fsync_directory, storage_errors, temporary_sibling, write_all
 from ..checksum import BUFFER_SIZE, Digest, Progress, digest_file
-from .base import Payload, Stored, opened
+from .base import PART_NAME, Payload, Stored, opened
 
 _CREATE: t.Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -82,7 +82,9 @@ class LocalUploader:
     def sweep(self, target: str) -> None:
         """Remove the parts of the same file: an image's part may be as large as the image."""
         path = _full_path(target)
-        for leftover in path.parent.glob(f".{glob.escape(path.name[:128])}.{'[0-9a-f]' * 16}.part"):
+        # Files with long names may share the beginning, and be on their way now.
+        pattern = f".{glob.escape(path.name)}.{'[0-9a-f]' * 16}.part"
+        for leftover in path.parent.glob(pattern) if len(path.name) <= PART_NAME else ():
             with contextlib.suppress(OSError):
                 leftover.unlink()
 

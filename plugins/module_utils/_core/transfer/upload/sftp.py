@@ -4,7 +4,8 @@
 
 The file is sent under a hidden name, forced to the far end's disk, compared, and renamed over the target. What a cut
 left of the same content is continued; since only its length is known then, all of it is read back before it is
-published. Every operation is one run of ``sftp`` in batch mode: it asks no questions and trusts no unknown host.
+published. What a cut left of other content is removed. Every operation is one run of ``sftp`` in batch mode: it asks no
+questions and trusts no unknown host.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from pathlib import Path
 from ...errors import TransferError
 from ..atomic import storage_errors
 from ..checksum import Digest, digest_file
-from .base import Payload, Settings, Stored, check_digest, check_stored, part_name, shown_payload
+from .base import PART_NAME, Payload, Settings, Stored, check_digest, check_stored, part_name, shown_payload
 
 _OPTIONS: t.Final = (
     "BatchMode=yes",
@@ -37,10 +38,16 @@ _URI: t.Final = re.compile(
 _SCP: t.Final = re.compile(r"(?:(?P<user>[^@/:\s]+)@)?(?P<host>\[[0-9A-Fa-f:.]+\]|[^@/:\s]+):(?P<path>(?!//)[^:].*)")
 #: ``ls -ln`` of a regular file: mode, links, user, group, size.
 _LISTED: t.Final = re.compile(r"^-\S*\s+\S+\s+\S+\s+\S+\s+(\d+)\s", re.MULTILINE)
+#: The same of a part, to the end of its name, which is that of its content.
+_PART: t.Final = re.compile(rf"{_LISTED.pattern}.*\.([0-9a-f]{{16}})\.part$", re.MULTILINE)
 _SYMPTOMS: t.Final = (
     ("Host key verification failed", "host_key_unknown", "the host's key is not known"),
     ("Permission denied (", "login_refused", "it accepts none of our keys"),
     ("Permission denied", "not_writable", "permission denied"),
+    ("write local", "disk_full", "there is no room on this host (in TMPDIR) to read it back"),
+    # All that the protocol says of a full disk is "Failure".
+    ("write remote", "disk_full", "it cannot go on writing, most likely because its file system or a quota is full"),
+    ("write to remote file", "disk_full", "it cannot go on writing, as with a full file system or quota"),
     ("No space left", "disk_full", "its file system is full"),
     ("Could not resolve", "unreachable", "its name cannot be resolved"),
     ("Connection refused", "unreachable", "it refuses the connection"),
@@ -71,7 +78,7 @@ class SftpUploader:
 
     def put(self, payload: Payload, target: str, *, size: int, sha512: str) -> None:
         far = read_target(target)
-        part = posixpath.join(posixpath.dirname(far.path), part_name(posixpath.basename(far.path), sha512))
+        part = _part(far.path, sha512)
         with _as_file(payload) as source:
             resumed = self._send(source, far, part, size=size, sha512=sha512)
             if resumed or self._settings.verify == "sha512":
@@ -98,13 +105,16 @@ class SftpUploader:
             return digest_file(path)
 
     def sweep(self, target: str) -> None:
-        """Nothing: what is left under a content's own name is continued by the next upload of that content."""
+        """Nothing: `put` continues or removes what it finds."""
 
     def _send(self, source: Path, far: Far, part: str, *, size: int, sha512: str) -> bool:
         """Bring all of the source to the part; True when some of it was there before."""
-        found = self._size(far, part)
+        parts = self._parts(far)
+        found = parts.pop(sha512[:16].lower(), None)
         resumed = found is not None and 0 < found <= size
-        commands = [*_directories(far.path)]
+        # Files with long names may share the beginning, and be on their way now.
+        others = parts if len(posixpath.basename(far.path)) <= PART_NAME else ()
+        commands = [*_directories(far.path), *(f"-rm {_quoted(_part(far.path, other))}" for other in others)]
         if found is not None and not resumed:
             commands.append(f"-rm {_quoted(part)}")
         if found != size:
@@ -132,6 +142,12 @@ class SftpUploader:
             self._run(far, f"-rm {_quoted(part)}")
             raise
 
+    def _parts(self, far: Far) -> dict[str, int]:
+        """The parts of this file that the far end has: the beginning of a content's digest -> octets."""
+        known = _part(far.path, "0" * 16)[: -len(f"{'0' * 16}.part")]
+        listed = self._run(far, f"-ls -lan {_quoted(known)}{'?' * 16}.part")
+        return {found.group(2): int(found.group(1)) for found in _PART.finditer(listed)}
+
     def _size(self, far: Far, path: str) -> t.Optional[int]:
         try:
             answer = self._run(far, f"ls -ln {_quoted(path)}")
@@ -156,18 +172,16 @@ class SftpUploader:
         try:
             done = subprocess.run(
                 self._command(far),
-                input="\n".join(commands) + "\n",
+                input=os.fsencode("\n".join(commands) + "\n"),
                 capture_output=True,
                 check=False,
-                text=True,
-                errors="replace",
                 env={**os.environ, "LC_ALL": "C"},
             )
         except FileNotFoundError:
             raise TransferError("program_missing", "There is no sftp on this host", program="sftp") from None
         if done.returncode != 0:
-            raise _failure(far, done.stderr)
-        return done.stdout
+            raise _failure(far, done.stderr.decode(errors="replace"))
+        return done.stdout.decode(errors="replace")
 
     def _command(self, far: Far) -> list[str]:
         given = self._settings
@@ -196,6 +210,11 @@ def read_target(target: str) -> Far:
     if path.endswith("/") or ".." in path.split("/"):
         raise _no_target(target, "does not name a file")
     return Far(user, host, found.groupdict().get("port"), path)
+
+
+def _part(path: str, sha512: str) -> str:
+    folder, name = posixpath.split(path)
+    return posixpath.join(folder, part_name(name, sha512))
 
 
 def _no_target(target: str, why: str) -> TransferError:
