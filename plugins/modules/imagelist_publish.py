@@ -176,7 +176,8 @@ options:
       audit_report:
         description:
           - A JSON file about the audit of this very image. It says C(image.sha512), which is that of the image or of
-            the file that is compressed on its way, and its C(result) is V(pass) or V(waived).
+            the file that is compressed on its way, and its C(result) is V(pass) or V(waived). For an image that comes
+            compressed, C(image.sha512) is that of the file inside, which is not compared.
           - It is kept in O(history_dir).
         type: path
       package_manifest:
