@@ -8,13 +8,15 @@ happening still matters is asked when its turn comes: `matters`.
 
 from __future__ import annotations
 
+import functools
 import json
 import typing as t
 from dataclasses import asdict, dataclass
 from datetime import timedelta
+from pathlib import Path
 
 from ...times import from_text
-from ..store.journal import Entry
+from ..store.journal import Entry, Head
 from . import blacklists, elections
 
 if t.TYPE_CHECKING:
@@ -158,7 +160,7 @@ def _gone(catalogue: Catalogue, entry: Entry) -> t.Iterator[Happening]:
     """A file that is lost or damaged has expired if it was current; of a damaged one the journal says lost first."""
     name = entry.data["name"]
     name = name[: -len(_DAMAGED)] if name.endswith(_DAMAGED) else name
-    if _was_current(catalogue, name, entry.sequence):
+    if _was_current(catalogue, name, entry):
         yield _of_file("expire", entry, name=name, code="file_changed")
 
 
@@ -177,24 +179,53 @@ def _of_file(kind: Kind, entry: Entry, *, name: str | None = None, code: str = "
     )
 
 
-def _was_current(catalogue: Catalogue, name: str, sequence: int) -> bool:
+def _was_current(catalogue: Catalogue, name: str, entry: Entry) -> bool:
     current = False
-    for event, data, _at in _before(catalogue, name, sequence):
-        if event in ("cached", "expired", "lost", "purged") and data["name"] == name:
-            current = event == "cached"
+    for past in _before(catalogue, name, entry):
+        current = past.event == "cached"
     return current
 
 
-def _before(catalogue: Catalogue, text: str, sequence: int) -> t.Iterator[tuple[str, dict[str, t.Any], str]]:
-    """(event, data, at) of the lines before line `sequence` that hold `text`; too rare for a table."""
-    needle = json.dumps(text).encode()
-    with catalogue.state.journal.open("rb") as stream:
+class _Past(t.NamedTuple):
+    """What the journal's line `sequence` says of a file or a list."""
+
+    sequence: int
+    event: str
+    code: str | None
+    at: str
+
+
+#: The events that are looked back at, and the key of whom they are about.
+_LOOKED_AT: t.Final[t.Mapping[str, str]] = {
+    **dict.fromkeys(("cached", "expired", "lost", "purged"), "name"),
+    **dict.fromkeys(("accepted", "refused"), "identifier"),
+}
+_MARKS: t.Final = tuple(f'"event":"{event}"'.encode() for event in _LOOKED_AT)
+
+
+def _before(catalogue: Catalogue, name: str, entry: Entry) -> t.Iterator[_Past]:
+    """What the lines before `entry` say of the file or list `name`."""
+    head = max(catalogue.head(), entry.head, key=lambda one: one.sequence)
+    told = _gathered(catalogue.state.journal, head).get(name, ())
+    return (past for past in told if past.sequence < entry.sequence)
+
+
+@functools.lru_cache(maxsize=1)
+def _gathered(path: Path, head: Head) -> dict[str, list[_Past]]:
+    """Too rare for a table; but where a whole cache is lost, the journal up to `head` is read once, not each time."""
+    found: dict[str, list[_Past]] = {}
+    with path.open("rb") as stream:
         for line in stream:
-            if needle in line:
-                record = json.loads(line)
-                if record["seq"] >= sequence:
-                    return
-                yield record["event"], record["data"], record["at"]
+            if not any(mark in line for mark in _MARKS):
+                continue
+            record = json.loads(line)
+            if record["seq"] > head.sequence:
+                break
+            key = _LOOKED_AT.get(record["event"])
+            if key is not None:
+                past = _Past(record["seq"], record["event"], record["data"].get("code"), record["at"])
+                found.setdefault(record["data"][key], []).append(past)
+    return found
 
 
 def _blacklisted(entry: Entry, concerns: t.Iterable[blacklists.Concern]) -> t.Iterator[Happening]:
@@ -245,12 +276,12 @@ def _refused(catalogue: Catalogue, entry: Entry) -> t.Iterator[Happening]:
 
 def _refused_lately(catalogue: Catalogue, entry: Entry) -> bool:
     lately = False
-    for event, data, at in _before(catalogue, entry.data["identifier"], entry.sequence):
-        if event == "accepted" and data["identifier"] == entry.data["identifier"]:
+    for past in _before(catalogue, entry.data["identifier"], entry):
+        if past.event == "accepted":
             lately = False
-        elif event == "refused" and data["identifier"] == entry.data["identifier"]:
-            same = data["code"] == entry.data["code"]
-            lately = lately or (same and from_text(entry.at) - from_text(at) < REPEATED)
+        elif past.event == "refused":
+            same = past.code == entry.data["code"]
+            lately = lately or (same and from_text(entry.at) - from_text(past.at) < REPEATED)
     return lately
 
 
