@@ -353,3 +353,23 @@ def test_a_password_in_an_address_is_refused_and_not_shown(world: World) -> None
         world.wanted(LIST, uri="https://sam:hunter2@example.org/list")
     assert found.value.code == "subscription_invalid"
     assert "hunter2" not in str(found.value)
+
+
+def test_gates_hear_of_new_terms_before_the_lists_server_answers(world: World) -> None:
+    """An endorser is removed from a subscription whose server is silent: no gate waits for it, or is left without."""
+    stranger = {"dn": "/DC=org/CN=Somebody", "ca": "/DC=org/CN=CA"}
+    world.publish("1", [world.image()])
+    world.subscribe(new_images="cache")
+    world.sync()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        uri = f"http://127.0.0.1:{silent.getsockname()[1]}/list"
+        world.subscribe(uri=uri, new_images="cache", move=True, refresh="never")
+        terms: dict[str, t.Any] = {"uri": uri, "new_images": "cache", "endorsers": [stranger]}
+        changing = threading.Thread(target=world.subscribe, kwargs=terms)
+        changing.start()
+        connection, _address = silent.accept()
+        found = snapshot.load(StateDirectory.at(world.state), patience=0.0)
+        assert snapshot.judge(found, IMAGE, world.now)["verdict"]["code"] == "not_authorised"
+        assert changing.is_alive()
+        connection.close()
+        changing.join(30)
