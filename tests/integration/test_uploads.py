@@ -385,6 +385,21 @@ def test_a_store_that_lists_no_uploads_is_written_to_all_the_same(pki: t.Any, tm
         assert caught.value.code == "login_refused"
 
 
+def test_what_does_not_end_is_not_read_back_for_ever(recorder: tuple[type[_Recorder], str, str]) -> None:
+    handler, host, ca = recorder
+
+    def endless(self: t.Any) -> None:
+        self.send_response(200)
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            for _ in range(1000):
+                self.wfile.write(bytes(64 * 1024))
+
+    handler.answer = (200, {"Content-Length": "7"}, b"")
+    _serve_by(handler, GET=endless)
+    assert 7 < WebdavUploader(Settings(ca_path=ca)).digest(f"https://{host}/x").size < 1024 * 1024
+
+
 def test_the_appdb_gets_the_message_as_vmcaster_sent_it(
     tmp_path: Path, recorder: tuple[type[_Recorder], str, str]
 ) -> None:
