@@ -219,6 +219,13 @@ REMEDIES: t.Final[t.Mapping[str, str]] = {
     "secret_in_clear": "Give secrets by file (secret_variables, or src with secret), so that no log shows them.",
     "nobody_reads": "Add a flavour whose reader takes it, or leave it out.",
     "larger_than_readers_take": "Make the disk smaller, or make sure that its reader takes it.",
+    # machines
+    "machine_invalid": "Correct the named option.",
+    "boot_facts_missing": "Read the image with image_boot_info, and hand on what it returns.",
+    "mode_not_bootable": "Choose another mode, or let image_boot make the image boot in this one.",
+    "disk_place_refused": "Leave the place of the disk out, or choose one that the image sees in this mode.",
+    "output_unsupported": "Choose another kind of template, or leave out what this one cannot express.",
+    "domain_unreadable": "Hand over the XML of a domain as libvirt returns it.",
 }
 
 
@@ -285,3 +292,7 @@ class GuestError(VmimagesError):
 
 class ContextError(GuestError):
     """A context disk cannot be made as described, or read (`guest.context`)."""
+
+
+class HypervisorError(VmimagesError):
+    """A machine cannot be had as described (`hypervisor`)."""
