@@ -18,6 +18,12 @@ _UNITS: t.Final = {
 }  # fmt: skip
 _LARGEST: t.Final = 4 * 1024 * 1024
 _BOARD: t.Final = re.compile(r"pc-(?:i440fx|(q35))-[0-9.]+")
+#: What libvirt adds to no domain by itself: ways past the image, and into the host.
+_EXTRAS: t.Final = (
+    *(f"devices/{tag}" for tag in ("filesystem", "hostdev", "lease", "redirdev", "shmem", "vsock")),
+    *(f"os/{tag}" for tag in ("kernel", "initrd", "cmdline", "dtb")),
+    *(f"{{http://libvirt.org/schemas/domain/{driver}/1.0}}commandline" for driver in ("qemu", "xen")),
+)
 _Element = ElementTree.Element
 
 
@@ -37,8 +43,8 @@ def differences(wanted: str, found: str) -> tuple[Difference, ...]:
     """What the domain `found` has otherwise than the domain `wanted`; nothing if it may stay as it is.
 
     `found` is the XML of a domain as it is defined: libvirt's inactive one, for in the running one host-model is spelt
-    out. What `wanted` leaves to the hypervisor (a card's model) is not compared. Disks, cards, screens and log files
-    that nobody wanted are differences.
+    out. What `wanted` leaves to the hypervisor (a card's model) is not compared. Disks, cards, screens, log files, a
+    kernel from outside the image, devices of the host and the like, which nobody wanted, are differences.
 
     Raises `HypervisorError`: ``domain_unreadable``.
     """
@@ -76,6 +82,7 @@ def facts(domain: str) -> dict[str, t.Any]:
         "bootloader arguments": " ".join(_text(root.find("bootloader_args")).split()),
         "screens": sorted(_screen(graphics) for graphics in root.iterfind("devices/graphics")),
         "logs": sorted(_logs(root)),
+        "extras": sorted(_extras(root)),
         **kind,
     }
     for event in ("on_poweroff", "on_reboot", "on_crash"):
@@ -142,10 +149,12 @@ def _backing(element: _Element) -> list[str] | None:
     store = element.find("backingStore")
     if store is None:
         return None
-    if store.find("source") is None:
-        return []
-    layer = store.find("format")
-    return [f"{'?' if layer is None else layer.get('type')} {_source(store)}", *(_backing(store) or [])]
+    layers = []
+    while store is not None and store.find("source") is not None:
+        layer = store.find("format")
+        layers.append(f"{'?' if layer is None else layer.get('type')} {_source(store)}")
+        store = store.find("backingStore")
+    return layers
 
 
 def _interface(interface: _Element, number: int) -> dict[str, t.Any]:
@@ -175,3 +184,7 @@ def _logs(root: _Element) -> set[str]:
         if device.get("type") == "file" and source is not None:
             found.add(source.get("path", ""))
     return found
+
+
+def _extras(root: _Element) -> list[str]:
+    return [path.split("}")[-1].split("/")[-1] for path in _EXTRAS for _one in root.iterfind(path)]

@@ -124,6 +124,29 @@ def test_a_disk_that_nobody_wanted_is_told(make: Make) -> None:
     assert {one.what for one in found} >= {"disk vdb path"}
 
 
+@pytest.mark.parametrize(
+    ("before", "addition", "what"),
+    [
+        ("</devices>", "<hostdev mode='subsystem' type='pci'/>", "hostdev"),
+        ("</devices>", "<filesystem type='mount'><source dir='/'/><target dir='host'/></filesystem>", "filesystem"),
+        ("</os>", "<kernel>/srv/vmlinuz</kernel>", "kernel"),
+        ("</domain>", "<q:commandline xmlns:q='http://libvirt.org/schemas/domain/qemu/1.0'/>", "commandline"),
+    ],
+)
+def test_a_way_past_the_image_is_told(make: Make, before: str, addition: str, what: str) -> None:
+    wanted = domain_xml(make("kvm"))
+    found = differences(wanted, wanted.replace(before, addition + before))
+    assert [(one.what, one.wanted, one.found) for one in found] == [("extras", [], [what])]
+
+
+def test_however_many_layers_there_are_they_are_told(make: Make) -> None:
+    wanted = domain_xml(make("kvm", disk=OVERLAY))
+    layer = '<backingStore type="file"><format type="raw"/><source file="/srv/x"/>'
+    deep = wanted.replace("<backingStore />", layer * 20_000 + "</backingStore>" * 20_000)
+    (found,) = differences(wanted, deep)
+    assert (found.what, len(found.found)) == ("disk vda backing", 20_001)
+
+
 def test_another_master_below_the_overlay_is_told(make: Make) -> None:
     other = {**OVERLAY, "backing": {"path": "/srv/images/other.img"}}
     found = differences(domain_xml(make("kvm", disk=OVERLAY)), domain_xml(make("kvm", disk=other)))
