@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 import typing as t
 from datetime import datetime
 from pathlib import Path
@@ -26,6 +27,8 @@ if t.TYPE_CHECKING:
 
 _HOLDER: t.Final = re.compile(r"[A-Za-z0-9._:-]{1,100}")
 _MOST: t.Final = 4096
+#: Seconds for which an answer holds; to look at all processes for each of a thousand files takes long.
+LASTS: float = 1.0
 
 
 def pin(state: StateDirectory, name: str, holder: str, *, now: datetime, until: t.Optional[datetime] = None) -> None:
@@ -65,14 +68,22 @@ def pinned(state: StateDirectory, now: datetime) -> dict[str, list[str]]:
 
 
 class InUse:
-    """Answers whether files are in use, as of one moment."""
+    """Answers whether files are in use, as of a second ago at most: a run may take hours."""
 
     def __init__(self, state: StateDirectory, now: datetime) -> None:
-        self._pins = pinned(state, now)
+        self._state = state
+        self._now = now
+        self._renew()
+
+    def _renew(self) -> None:
+        self._since = time.monotonic()
+        self._pins = pinned(self._state, self._now)
         self._open: t.Optional[set[tuple[int, int]]] = None
 
     def why(self, path: Path) -> str:
         """Who uses the file at `path`, for people; empty where nobody is known to."""
+        if time.monotonic() - self._since >= LASTS:
+            self._renew()
         holders = self._pins.get(path.name)
         if holders:
             return f"pinned by {', '.join(holders)}"

@@ -93,10 +93,20 @@ def _wants(
         if row["until"] is None and row["list_id"] in asked and scope(row):
             by_name.setdefault(file_name(row), []).append(row)
     for name in sorted(set(present) & set(by_name)):
-        rows = by_name[name]
-        wanted = set(formats).union(*(asked[row["list_id"]] for row in rows))
-        if wanted:
-            yield name, rows[0], [kind for kind in WANTED if kind in wanted]
+        for rows in _by_format(by_name[name]):
+            wanted = set(formats).union(*(asked[row["list_id"]] for row in rows))
+            if wanted:
+                yield name, rows[0], [kind for kind in WANTED if kind in wanted]
+
+
+def _by_format(rows: list[sqlite3.Row]) -> t.Iterable[list[sqlite3.Row]]:
+    """The images of one file by the format that their lists state: the statement of one is not that of another."""
+    if len(rows) == 1:
+        return [rows]
+    found: dict[str, list[sqlite3.Row]] = {}
+    for row in rows:
+        found.setdefault(str(json.loads(row["metadata"]).get("hv:format")), []).append(row)
+    return found.values()
 
 
 def _stated(row: sqlite3.Row) -> Format:

@@ -175,6 +175,19 @@ def test_two_lists_share_what_is_made_of_the_same_octets(world: World) -> None:
     assert done(world.sync()) == ["expire"]
 
 
+@pytest.mark.parametrize("owner", [LIST, OTHER_LIST])
+def test_a_list_that_states_another_format_takes_nothing_from_the_owner(world: World, owner: str) -> None:
+    image = {**world.image(octets=DISK), "hv:format": "raw"}
+    other = OTHER_LIST if owner == LIST else LIST
+    world.publish("1", [image], identifier=owner)
+    world.subscribe(owner, new_images="cache", formats=["vdi"])
+    world.publish("1", [{**image, "hv:format": "qcow2"}], identifier=other)
+    world.subscribe(other, new_images="report", formats=["vdi"])
+    outcome = world.sync()
+    assert "derive" in done(outcome) and _codes(outcome) == ["format_mismatch"]
+    assert set(_formats(world)) == {"raw", "vdi"}
+
+
 def test_the_same_octets_stated_as_another_format_are_another_disk(world: World) -> None:
     _publish(world, gzip.compress(DISK), "raw.gz", formats=["raw"])
     world.sync()

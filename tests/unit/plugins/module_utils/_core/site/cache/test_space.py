@@ -150,6 +150,20 @@ def test_a_pinned_file_is_not_deleted_by_age_nor_for_room(world: World) -> None:
     assert old in [item["name"] for item in same_in_check_mode(world, purge_expired=timedelta(0)).data["purged"]]
 
 
+def test_a_pin_that_comes_during_a_long_run_counts(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    (old,) = _expired(world, 1)
+    world.publish("9", [world.image(version="9", octets=os.urandom(MEBI))], days=40)
+    world.refresh()
+    monkeypatch.setattr(in_use, "LASTS", 0.0)
+
+    def pin(_name: str, _done: int, _total: int) -> None:
+        in_use.pin(StateDirectory.at(world.state), old, "domain-17", now=world.now)
+
+    outcome = world.sync(purge_expired=timedelta(0), progress=pin)
+    assert "download" in done(outcome) and old in names(world, "expired")
+    assert any("pinned by domain-17" in warning for warning in outcome.warnings)
+
+
 def test_a_pin_ends_with_its_time_and_one_that_cannot_be_read_does_not(world: World) -> None:
     state = StateDirectory.at(world.state)
     with world.open():
