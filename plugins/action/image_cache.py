@@ -37,6 +37,9 @@ STATE_DIR: t.Final = "/var/lib/hepix-vmimages"
 #: What async adds to a result.
 ASYNCS_OWN: t.Final = ("ansible_job_id", "finished", "results_file", "started")
 _BETWEEN: t.Final = "--- hepix.vmimages ---"
+_GONE: t.Final = "--- gone ---"
+#: After so many looks at a module that is no more, and has no result, there will be none.
+_LOOKS: t.Final = 4
 _LINES: t.Final = 5
 
 
@@ -94,22 +97,35 @@ class ActionModule(ActionBase):
             return started
         job = started["results_file"]
         try:
-            self._watch(job, base, variables.get("inventory_hostname", ""))
+            has_ended = self._watch(job, base, variables.get("inventory_hostname", ""))
         except BaseException:
             # Without its lease the module stops within a second; should this not reach it, after PATIENCE.
             self._shell(f"rm -f {shlex.quote(base)}.lease")
             raise
+        if not has_ended:
+            return self._give_up(job, base)
         return self._fetch(started["ansible_job_id"], job, variables)
 
-    def _watch(self, job: str, base: str, host: str) -> None:
-        """Return when the job has ended."""
+    def _give_up(self, job: str, base: str) -> dict[str, t.Any]:
+        """The result of a job that will never have one."""
+        self._shell(f"rm -f {shlex.quote(job)} {shlex.quote(base)}.lease {shlex.quote(base)}.json")
+        self._base._remove_tmp_path(self._connection._shell.tmpdir)
+        return {
+            "failed": True,
+            "msg": "The module was killed, or its host restarted: it is gone and has left no result. "
+            "Run it again, it goes on where it was.",
+        }
+
+    def _watch(self, job: str, base: str, host: str) -> bool:
+        """Return when the job has ended, or when nothing is left of it: whether it has ended."""
         lease, progress, results = (shlex.quote(path) for path in (f"{base}.lease", f"{base}.json", job))
         look = f"touch -c {lease} 2>/dev/null; cat {progress} 2>/dev/null; echo; echo '{_BETWEEN}'; cat {results}"
-        failures = turn = 0
+        failures = turn = gone = pid = 0
         while True:
             time.sleep(PAUSES[min(turn, len(PAUSES) - 1)])
+            lives = f"kill -0 {pid} 2>/dev/null || echo '{_GONE}'; " if pid else ""
             try:
-                found = self._base._low_level_execute_command(look)
+                found = self._base._low_level_execute_command(lives + look)
                 failures = 0
             except AnsibleError:
                 # A connection that breaks for a moment is no reason to stop; the lease outlives a few turns.
@@ -119,13 +135,17 @@ class ActionModule(ActionBase):
                 continue
             told, _between, results_text = found.get("stdout", "").partition(_BETWEEN)
             if found.get("rc") or not _is_running(results_text):
-                return
-            if turn >= 2:
-                self._tell(told.strip(), host)
+                return True
+            gone = gone + 1 if told.startswith(_GONE) else 0
+            if gone == _LOOKS:
+                return False
+            document = parse(told.replace(_GONE, "", 1).strip()) or {}
+            pid = document.get("pid", pid)
+            if turn >= 2 and not gone:
+                self._tell(document.get("steps", []), host)
             turn += 1
 
-    def _tell(self, text: str, host: str) -> None:
-        steps = (parse(text) or {}).get("steps", [])
+    def _tell(self, steps: list[dict[str, t.Any]], host: str) -> None:
         for step in steps[:_LINES]:
             line = "".join(letter if letter.isprintable() else "\ufffd" for letter in sentence(step))
             Display().display(f"{host}: {line}", stderr=True)

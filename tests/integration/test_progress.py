@@ -86,7 +86,7 @@ class _Site:
         assert "[WARNING]" not in out + error
         return out, error
 
-    def jobs(self) -> list[str]:
+    def jobs(self) -> list[int]:
         """The processes of the module that work for this site."""
         found = []
         for path in Path("/proc").glob("[0-9]*/cmdline"):
@@ -95,7 +95,7 @@ class _Site:
             except OSError:
                 continue
             if "AnsiballZ_image_cache" in text and str(self.place) in text + _environment(path.parent):
-                found.append(text)
+                found.append(int(path.parent.name))
         return found
 
     def progress(self) -> list[Path]:
@@ -245,6 +245,19 @@ def test_a_controller_that_is_gone_leaves_no_wild_job(site: _Site, monkeypatch: 
         process.communicate(timeout=60)
     _wait(lambda: not site.jobs(), 20)
     _wait(lambda: site.progress() == [], 5)
+
+
+def test_a_job_that_is_killed_with_its_wrapper_is_a_failure(site: _Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_Slow, "rate", 64 * 1024)
+    with site.start(site.playbook(site.cache())) as process:
+        _wait(lambda: any(path.suffix == ".json" for path in site.progress()))
+        time.sleep(1)
+        for job in site.jobs():
+            os.kill(job, signal.SIGKILL)
+        out, error = process.communicate(timeout=60)
+    assert process.returncode != 0 and "it goes on where it was" in out + error
+    assert site.jobs() == [] and site.progress() == []
+    assert list((site.place / "jobs").iterdir()) == []
 
 
 @pytest.mark.needs("root", "sshd", "ssh-keygen", "ssh")
