@@ -155,6 +155,15 @@ def test_another_master_below_the_overlay_is_told(make: Make) -> None:
     ]
 
 
+def test_what_was_left_to_the_hypervisor_may_be_anything(make: Make) -> None:
+    wanted = domain_xml(make("xen_para"))
+    assert differences(wanted, wanted.replace("</interface>", '<model type="netfront"/></interface>')) == ()
+    wanted = domain_xml(make("kvm"))
+    assert [one.what for one in differences(wanted, wanted.replace('model type="virtio"', 'model type="e1000"'))] == [
+        "network 0 model"
+    ]
+
+
 def test_another_entry_for_pygrub_is_told(make: Make) -> None:
     found = differences(domain_xml(make("xen_para", facts={"xen_para": {"entry": 3}})), domain_xml(make("xen_para")))
     assert [(one.what, one.wanted, one.found) for one in found] == [("bootloader arguments", "--entry=3", "--entry=1")]
