@@ -181,6 +181,9 @@ REMEDIES: t.Final[t.Mapping[str, str]] = {
     "packages_missing": "Mount every file system of the image; a system without a package database cannot be endorsed.",
     "packages_malformed": "Repair the database inside the image (rpm --rebuilddb, or restore it), and try again.",
     "report_inside": "Name a file that is not a part of the image: writing it would change what it speaks of.",
+    "waiver_invalid": "Name a check of the table, a reason, and the last day of the waiver (YYYY-MM-DD).",
+    "audit_moved": "Shut down and unmount what writes to the image (mount it read-only), and audit it again.",
+    "audit_writes": "Repair first, without naming the image; then unmount it, and audit the image as it is.",
     # the verdict
     "withdrawn": "The endorser has removed this image from its list: move to its successor.",
     "blacklisted": "The site has blacklisted this image: ask the site's administrator.",

@@ -103,6 +103,9 @@ class Root:
         With `follow` a link at the end is followed, too: a link to nothing leads to where its target would be. Raises
         `GuestError` (guest_not_found, guest_path_loop, guest_not_readable).
         """
+        if "\0" in path:
+            # No file can be called so, though a file of the image may say it.
+            raise GuestError("guest_not_found", f"There is no {shown(path)} in the tree", path=shown(path))
         walk = _Walk(self._fd, path)
         try:
             with guest_errors(path):

@@ -1,0 +1,101 @@
+# Copyright: the hepix.vmimages contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The report of an audit, as JSON for machines and as text for people."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+from datetime import date, datetime
+
+from ...times import to_text
+from ..root.names import printable
+from .running import UNKNOWN, Result, Waiver, verdict
+
+
+def make_report(
+    results: t.Sequence[Result],
+    waivers: t.Sequence[Waiver],
+    *,
+    system: t.Mapping[str, t.Any],
+    image: t.Mapping[str, t.Any] | None,
+    now: datetime,
+) -> dict[str, t.Any]:
+    """The report; `image` has path, size and sha512, or is None where none was named."""
+    checks = [
+        {
+            "id": result.check.id,
+            "clause": result.check.clause,
+            "severity": result.check.severity,
+            "title": result.check.title,
+            "result": result.result,
+            "why": result.why,
+            "findings": [{**finding.as_dict(), "severity": finding.severity} for finding in result.findings],
+            "waived": [{**finding.as_dict(), "severity": finding.severity} for finding in result.waived],
+        }
+        for result in results
+    ]
+    return printable(
+        {
+            "tool": "hepix.vmimages.image_audit",
+            "created": to_text(now),
+            "result": verdict(results),
+            "image": image,
+            "system": dict(system),
+            "checks": checks,
+            "waivers": [_waiver(waiver, now.date()) for waiver in waivers],
+        }
+    )
+
+
+def _waiver(waiver: Waiver, today: date) -> dict[str, t.Any]:
+    return {
+        "check": waiver.check,
+        "path": waiver.path,
+        "reason": waiver.reason,
+        "until": waiver.until.isoformat(),
+        "expired": waiver.until < today,
+    }
+
+
+def as_json(report: t.Mapping[str, t.Any]) -> bytes:
+    """The report as its file has it."""
+    return (json.dumps(report, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+def with_time_of(report: dict[str, t.Any], existing: bytes | None) -> dict[str, t.Any]:
+    """The report, with the time of the existing one if nothing else differs."""
+    try:
+        old = json.loads(existing or b"")
+        same = {**old, "created": report["created"]} == report
+    except (ValueError, TypeError):
+        return report
+    return {**report, "created": old["created"]} if same and isinstance(old.get("created"), str) else report
+
+
+def as_text(report: t.Mapping[str, t.Any]) -> bytes:
+    """The report as lines."""
+    image = report["image"]
+    lines = [
+        f"Audit of {report['system']['name'] or 'a system without a name'}, {report['created']}",
+        f"Image: {image['path']}, {image['size']} octets, sha512 {image['sha512']}"
+        if image
+        else "Image: none was named",
+        f"Result: {report['result']}",
+        "",
+    ]
+    for check in report["checks"]:
+        lines.append(f"{check['id']}  {check['result']:<14}  clause {check['clause']:<8}  {check['title']}")
+        if check["why"]:
+            lines.append(f"       {'could not be told' if check['result'] == UNKNOWN else 'waived'}: {check['why']}")
+        for kind, findings in (("", check["findings"]), ("waived: ", check["waived"])):
+            for item in findings:
+                where = item["path"] if item["line"] is None else f"{item['path']}:{item['line']}"
+                mark = "" if item["sha256"] is None else f" (sha256 {item['sha256']}...)"
+                lines.append(f"       {kind}{item['severity']}: {where}: {item['text']}{mark}")
+    if report["waivers"]:
+        lines += ["", "Waivers:"]
+    for waiver in report["waivers"]:
+        state = "expired" if waiver["expired"] else "until"
+        lines.append(f"  {waiver['check']} {waiver['path'] or 'all'} {state} {waiver['until']}: {waiver['reason']}")
+    return ("\n".join(lines) + "\n").encode()

@@ -1,0 +1,216 @@
+# Copyright: the hepix.vmimages contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Clauses 2.e, 2.f and best practice: what the system is set up to do."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from ...errors import GuestError
+from ..boot.system import has_command, read_system
+from ..disk.layout import Layout, read_layout
+from ..formats.fstab import Fstab
+from ..packages.listing import read_databases
+from ..plan.draft import Draft
+from ..plan.services import plan_services
+from ..plan.wishes import Wishes
+from .model import ERROR, WARNING, Finding, Subject
+from .places import files, matching, rows
+
+_SSHD: t.Final = "/etc/ssh/sshd_config"
+_LOGGERS: t.Final = ("rsyslog", "syslog", "syslog-ng", "sysklogd", "inetutils-syslogd")
+_CLOCKS: t.Final = ("chronyd", "chrony", "ntpd", "ntp", "ntpsec", "openntpd", "systemd-timesyncd")
+_REMOTE: t.Final = ("telnet", "rsh", "rlogin", "rexec", "shell", "login", "exec", "tftp", "finger")
+_ADMINISTRATORS: t.Final = ("root", "%sudo", "%wheel", "%admin")
+
+
+def sshd(subject: Subject) -> list[Finding] | None:
+    """What sshd lets in. Of each setting the first one counts, as sshd has it; those under Match are left out."""
+    if not subject.root.is_file(_SSHD):
+        return None
+    settings = _settings(subject, _SSHD, depth=0)
+    wanted = {
+        "permitrootlogin": ({"no", "prohibit-password", "without-password", "forced-commands-only"}, "lets root in"),
+        "passwordauthentication": ({"no"}, "takes passwords"),
+    }
+    found: list[Finding] = []
+    for name, (good, what) in wanted.items():
+        value, path, line = settings.get(name, ("unset", _SSHD, None))
+        if value not in good:
+            found.append(Finding(path, f"sshd {what}: {name} is {value[:40]}.", line))
+    value, path, line = settings.get("permitemptypasswords", ("no", _SSHD, None))
+    if value != "no":
+        found.append(Finding(path, f"sshd takes empty passwords: permitemptypasswords is {value[:40]}.", line))
+    return found
+
+
+def _settings(subject: Subject, path: str, *, depth: int) -> dict[str, tuple[str, str, int | None]]:
+    settings: dict[str, tuple[str, str, int | None]] = {}
+    for number, row in rows(subject.root, path):
+        words = row.replace("=", " ", 1).split()
+        name = words[0].lower()
+        if name == "match":
+            break
+        if name == "include" and depth < 4:
+            named = [word if word.startswith("/") else f"/etc/ssh/{word}" for word in words[1:]]
+            for other in files(subject.root, *named):
+                settings = {**_settings(subject, other, depth=depth + 1), **settings}
+        elif len(words) > 1:
+            settings.setdefault(name, (words[1].strip('"').lower(), path, number))
+    return settings
+
+
+def sudo(subject: Subject) -> t.Iterator[Finding]:
+    """Rules of sudo that give root away."""
+    rule = re.compile(r"(\S+)\s+\S+\s*=\s*(?:\([^)]*\))?\s*(.*)")
+    for path in files(subject.root, "/etc/sudoers", "/etc/sudoers.d/*"):
+        for number, row in rows(subject.root, path):
+            match = rule.match(row)
+            if match is None or row.startswith("Defaults"):
+                continue
+            if "NOPASSWD" in row:
+                yield Finding(path, f"{match[1][:80]} needs no password for sudo.", number)
+            elif match[2].strip() == "ALL" and match[1] not in _ADMINISTRATORS:
+                yield Finding(path, f"{match[1][:80]} may do everything.", number)
+
+
+def enabled(subject: Subject, names: t.Collection[str]) -> bool:
+    """Whether one of the services starts by itself, by the links of SysV or of systemd, or by upstart's file."""
+    root = subject.root
+    for level in "2345":
+        for directory in (f"/etc/rc.d/rc{level}.d", f"/etc/rc{level}.d"):
+            for link in root.names(directory):
+                if re.match(r"S[0-9]{2}", link) and link[3:] in names:
+                    return True
+    units = {f"{name}.{kind}" for name in names for kind in ("service", "socket")}
+    for base in ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"):
+        for directory in root.names(base):
+            # An alias is a link; a unit of its own there starts only if something wants it.
+            if directory in units and (root.link(f"{base}/{directory}") or "/dev/null") != "/dev/null":
+                return True
+            if directory.endswith((".wants", ".requires")) and units.intersection(root.names(f"{base}/{directory}")):
+                return True
+    return any(root.is_file(f"/etc/init/{name}.conf") for name in names)
+
+
+def logging(subject: Subject) -> t.Iterator[Finding]:
+    """Whether the system can log, and the site add a target of its own."""
+    root = subject.root
+    if root.link("/var/log") == "/dev/null":
+        yield Finding("/var/log", "Logs go nowhere.")
+    journal = _journal(subject)
+    if not journal and not enabled(subject, _LOGGERS):
+        yield Finding("/etc", "No logging service starts, and there is no journal.")
+    for path in files(root, "/etc/rsyslog.conf", "/etc/syslog.conf", "/etc/rsyslog.d/*.conf"):
+        for number, row in rows(root, path):
+            if re.match(r"(?:auth(?:priv)?|\*)\.(?:\*|info|notice)\s+(?:~|stop|-?/dev/null)\s*$", row):
+                yield Finding(path, "Records of who did what are thrown away.", number)
+    if root.is_file("/etc/rsyslog.conf") and not root.is_directory("/etc/rsyslog.d"):
+        yield Finding("/etc/rsyslog.d", "There is no directory for the site's own targets.", None, WARNING)
+
+
+def _journal(subject: Subject) -> bool:
+    root = subject.root
+    if not any(root.is_file(f"{lib}/systemd/systemd-journald") for lib in ("/lib", "/usr/lib")):
+        return False
+    storage = "auto"
+    for path in files(root, "/etc/systemd/journald.conf", "/etc/systemd/journald.conf.d/*.conf"):
+        for _number, row in rows(root, path):
+            if row.lower().startswith("storage="):
+                storage = row.partition("=")[2].strip().lower()
+    return storage != "none"
+
+
+def changeable(subject: Subject) -> list[Finding] | None:
+    """Whether the site can change the system at all: the root is not mounted read-only."""
+    octets = subject.root.read("/etc/fstab")
+    if octets is None:
+        return None
+    mount = Fstab.parse(octets).of("/")
+    if mount is not None and "ro" in mount.options:
+        return [Finding("/etc/fstab", "The root of the system is read-only: no site can configure it.", mount.line + 1)]
+    return []
+
+
+def banning(subject: Subject) -> list[Finding]:
+    """Whether the site has a means to keep somebody out."""
+    means = ("/etc/hosts.deny", "/etc/security/access.conf", "/etc/grid-security/ban_users.db")
+    tools = ("nft", "iptables", "firewalld", "ufw")
+    if matching(subject.root, *means) or any(has_command(subject.root, tool) for tool in tools):
+        return []
+    return [Finding("/etc", "There is neither a firewall tool nor a file in which the site could ban somebody.")]
+
+
+def clock(subject: Subject) -> list[Finding]:
+    """Whether the clock is kept right, so that logs can be compared."""
+    return [] if enabled(subject, _CLOCKS) else [Finding("/etc", "No service that keeps the clock right starts.")]
+
+
+def package_database(subject: Subject) -> list[Finding]:
+    """Whether the packages can be listed."""
+    try:
+        read_databases(subject.root)
+    except GuestError as error:
+        if error.code not in ("packages_missing", "packages_malformed"):
+            raise
+        return [
+            Finding(str(error.context.get("path", "/")) if error.code == "packages_malformed" else "/", error.detail)
+        ]
+    return []
+
+
+def remote_shells(subject: Subject) -> t.Iterator[Finding]:
+    """Services that take passwords in the clear, and files that trust other machines."""
+    root = subject.root
+    trust = [f"{home}/.rhosts" for home in subject.places.homes] + [f"{home}/.shosts" for home in subject.places.homes]
+    for path in matching(root, "/etc/hosts.equiv", "/etc/ssh/shosts.equiv", *trust):
+        yield Finding(path, "It trusts other machines.", None, ERROR)
+    for path in files(root, *(f"/etc/xinetd.d/{name}" for name in _REMOTE)):
+        if not any(re.match(r"disable\s*=\s*yes", row) for _number, row in rows(root, path)):
+            yield Finding(path, "A service without encryption starts.")
+    for number, row in rows(root, "/etc/inetd.conf"):
+        if row.split()[0] in _REMOTE:
+            yield Finding("/etc/inetd.conf", f"The service {row.split()[0]} starts, without encryption.", number)
+    if enabled(subject, ("telnet", "rsh", "rlogin", "rexec", "telnetd", "inetutils-telnetd")):
+        yield Finding("/etc/systemd/system", "A service without encryption starts.")
+
+
+def services(subject: Subject) -> list[Finding]:
+    """The services that a node has no use for (A05, A06)."""
+    draft = Draft(subject.root)
+    plan_services(draft, read_system(subject.root), Wishes())
+    return [Finding(change.path, " ".join(reason for _id, reason in change.reasons)) for change in draft.changes]
+
+
+def layout(subject: Subject) -> list[Finding] | None:
+    """Whether the disk is as every hypervisor takes it (A01, A02)."""
+    read = _layout(subject)
+    if read is None:
+        return None
+    found = (
+        [] if read.table == "dos" else [Finding("/", f"The partition table is {read.table or 'missing'}, not MSDOS.")]
+    )
+    systems = [item.filesystem for item in read.partitions if item.filesystem is not None]
+    labels = [system.label for system in systems if system.label]
+    for label in sorted({label for label in labels if labels.count(label) > 1}):
+        found.append(Finding("/", f"The label {label} is given twice."))
+    if any("lvm" in system.kind.lower() for system in systems):
+        found.append(Finding("/", "There is a volume of LVM."))
+    return found
+
+
+def journals(subject: Subject) -> list[Finding] | None:
+    """Whether every file system was unmounted."""
+    read = _layout(subject)
+    if read is None:
+        return None
+    return [
+        Finding("/", f"The file system of partition {item.number} was not unmounted.")
+        for item in read.partitions
+        if item.filesystem is not None and item.filesystem.dirty
+    ]
+
+
+def _layout(subject: Subject) -> Layout | None:
+    return None if subject.image is None else read_layout(subject.image)

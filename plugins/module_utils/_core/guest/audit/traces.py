@@ -1,0 +1,171 @@
+# Copyright: the hepix.vmimages contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Clause 2.c: what a run of the system, or its making, left behind."""
+
+from __future__ import annotations
+
+import fnmatch
+import stat
+import typing as t
+
+from ..plan.draft import Draft
+from ..plan.network import plan_network
+from .accounts import is_hash
+from .credentials import found
+from .model import ERROR, Finding, Repair, Subject
+from .places import files, records, size_of, walk
+
+_HISTORY: t.Final = [
+    ".bash_history",
+    ".zsh_history",
+    ".sh_history",
+    ".ksh_history",
+    ".history",
+    ".mysql_history",
+    ".psql_history",
+    ".sqlite_history",
+    ".python_history",
+    ".viminfo",
+    ".lesshst",
+    ".rediscli_history",
+]
+_IDENTITY: t.Final = [
+    "/var/lib/systemd/random-seed",
+    "/var/lib/urandom/random-seed",
+    "/var/lib/random-seed",
+    "/var/lib/systemd/credential.secret",
+    "/etc/hostid",
+    "/etc/iscsi/initiatorname.iscsi",
+    "/var/lib/dhcp/*.leases",
+    "/var/lib/dhclient/*",
+    "/var/lib/NetworkManager/*.lease",
+    "/var/lib/NetworkManager/secret_key",
+    "/etc/sysconfig/hwconf",
+    "/var/lib/dbus/machine-id",
+]
+_MACHINE: t.Final = "/etc/machine-id"
+_RULES: t.Final = ("/etc/udev/rules.d/70-persistent-net.rules", "/etc/udev/rules.d/70-persistent-cd.rules")
+_INSTANCE: t.Final = ("/var/lib/cloud/instances", "/var/lib/hepix", "/var/lib/amiconfig", "/context")
+_INSTALLER: t.Final = [
+    "/root/*ks.cfg",
+    "/root/ks*.log",
+    "/root/install.log*",
+    "/root/*.ks",
+    "/var/log/anaconda*",
+    "/var/log/anaconda/*",
+    "/var/log/installer/*",
+    "/var/log/anaconda.log",
+]
+_SPOOLS: t.Final = [
+    "/var/log",
+    "/var/mail",
+    "/var/spool/mail",
+    "/var/spool/cron",
+    "/var/spool/abrt",
+    "/var/crash",
+    "/var/tmp",
+    "/tmp",
+    "/var/account",
+    "/var/cache/apt/archives",
+    "/var/cache/yum",
+    "/var/cache/dnf",
+    "/var/lib/systemd/coredump",
+    "/var/lib/mlocate",
+]
+_BACKUPS: t.Final = ("*~", "*.bak", "*.orig", "*.rpmsave", "*.rpmorig", "*.dpkg-old", "*.pre-v2v", "#*#", ".*.swp")
+_EACH: t.Final = 100
+
+
+def history(subject: Subject) -> list[Finding]:
+    """What people typed."""
+    paths = [f"{home}/{name}" for home in subject.places.homes for name in _HISTORY]
+    return found(subject, files(subject.root, *paths), "What somebody typed or opened.")
+
+
+def identity(subject: Subject) -> t.Iterator[Finding]:
+    """What makes one machine differ from another; a card's address binds the image to it."""
+    if (subject.root.text(_MACHINE) or "").strip() not in ("", "uninitialized"):
+        yield Finding(_MACHINE, "Every machine made of the image would have this id.")
+    paths = files(subject.root, *_IDENTITY)
+    # On most systems it is a link to /etc/machine-id.
+    yield from found(subject, [path for path in paths if subject.root.link(path) is None], "It is one machine's own.")
+    yield from found(subject, files(subject.root, *_RULES), "It binds names to one machine's devices.", severity=ERROR)
+    draft = Draft(subject.root)
+    list(plan_network(draft))
+    for change in draft.changes:
+        if change.path not in _RULES:
+            yield Finding(change.path, " ".join(reason for _id, reason in change.reasons), None, ERROR)
+
+
+def neutralise(_subject: Subject, findings: t.Sequence[Finding]) -> t.Iterator[Repair]:
+    """Ids go or are emptied; the configuration of the network is image_boot's to change."""
+    for finding in findings:
+        if finding.path == _MACHINE:
+            yield Repair(finding.path, b"", "emptied")
+        elif finding.path in _RULES or any(fnmatch.fnmatch(finding.path, pattern) for pattern in _IDENTITY):
+            yield Repair(finding.path, None, "removed")
+
+
+def instance(subject: Subject) -> list[Finding]:
+    """What a machine made of the image was told by its site."""
+    paths = [path for path, status in walk(subject.root, *_INSTANCE) if stat.S_ISREG(status.st_mode)]
+    return found(
+        subject,
+        [*paths, *files(subject.root, "/etc/one-context.d/*env", "/var/run/one-context/*")],
+        "A remnant of an instance.",
+    )
+
+
+def installer(subject: Subject) -> list[Finding]:
+    """Logs and answers of the installer, which hold the hash of root's password."""
+    return found(subject, files(subject.root, *dict.fromkeys(_INSTALLER)), "A trace of the installer.")
+
+
+def logs(subject: Subject) -> list[Finding]:
+    """Logs, mail, jobs, crashes and caches that are not empty."""
+    paths = [
+        path
+        for path, status in walk(subject.root, *_SPOOLS)
+        if stat.S_ISREG(status.st_mode) and status.st_size and not path.endswith(("/README", "/CACHEDIR.TAG", "/lock"))
+    ]
+    listed = [Finding(path, "It is a log, a spool or a cache.") for path in paths[:_EACH]]
+    rest = len(paths) - len(listed)
+    return [*listed, Finding("/var", f"There are {rest} more.")] if rest else listed
+
+
+def backups(subject: Subject) -> t.Iterator[Finding]:
+    """Copies that editors and tools leave behind; one with a password's hash blocks."""
+    for path, status in walk(subject.root, *dict.fromkeys(["/etc", *subject.places.homes])):
+        name = path.rsplit("/", 1)[-1]
+        if stat.S_ISREG(status.st_mode) and any(fnmatch.fnmatchcase(name, pattern) for pattern in _BACKUPS):
+            hashes = 0 < size_of(subject.root, path) <= _SMALL and any(
+                len(fields) > 1 and is_hash(fields[1].lstrip("!*"))
+                for _number, fields in records(subject.root.text(path) or "")
+            )
+            yield Finding(path, "A copy that was left behind.", None, ERROR if hashes else None)
+
+
+_SMALL: t.Final = 64 * 1024
+
+
+def writable(subject: Subject) -> t.Iterator[Finding]:
+    """Programs that give rights away in places of their own, and files that everybody may write."""
+    system = (
+        "/bin/",
+        "/sbin/",
+        "/usr/bin/",
+        "/usr/sbin/",
+        "/lib/",
+        "/lib64/",
+        "/usr/lib/",
+        "/usr/lib64/",
+        "/usr/libexec/",
+    )
+    for path, status in walk(subject.root, "/", skip=("/proc", "/sys", "/dev", "/run")):
+        mode = status.st_mode
+        if stat.S_ISREG(mode) and mode & (stat.S_ISUID | stat.S_ISGID) and mode & 0o111 and not path.startswith(system):
+            yield Finding(path, "A set-user-id or set-group-id program outside the system's directories.")
+        elif stat.S_ISREG(mode) and mode & stat.S_IWOTH:
+            yield Finding(path, "Everybody may write the file.")
+        elif stat.S_ISDIR(mode) and mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+            yield Finding(path, "Everybody may remove other people's files in the directory.")
