@@ -174,4 +174,8 @@ _BEGINNINGS: t.Final[t.Mapping[str, t.Callable[[Window], bool]]] = {
     "vmdk": vmdk.begins,
     "vdi": _is_vdi,
     "vhd": _is_vhd,
+    # No site wants these, and programs know them all the same.
+    "qed": lambda window: window.read(0, 4) == b"QED\0",
+    "vhdx": lambda window: window.read(0, 8) == b"vhdxfile",
+    "parallels": lambda window: window.read(0, 16) in (b"WithoutFreeSpace", b"WithouFreSpacExt"),
 }

@@ -41,6 +41,8 @@ def check(window: Window) -> int:
     heads = [head]
     if head.directory == _AT_END:
         # A stream has its true header at its end, three sectors long; programs believe that one.
+        if window.size % _SECTOR:
+            raise window.refuse("disk_damaged", "does not end with a sector: programs would look elsewhere for it")
         heads.append(_Head(window, window.size - 2 * _SECTOR))
     for one in heads:
         if one.magic != _MAGIC:

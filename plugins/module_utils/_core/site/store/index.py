@@ -210,7 +210,7 @@ def _refusal(error: sqlite3.DatabaseError, path: Path) -> SiteError | None:
         return SiteError("index_damaged", f"The index {path} is damaged: {text}.", path=str(path))
     if not isinstance(error, sqlite3.OperationalError):
         return None
-    if "locked" in text:
+    if "locked" in text or "locking protocol" in text:
         return SiteError("state_busy", f"The index {path} is held by another process.", path=str(path))
     if "full" in text or (("unable to open" in text or "I/O" in text) and _is_full(path.parent)):
         return SiteError("disk_full", f"The file system of the index {path} is full.", path=str(path))

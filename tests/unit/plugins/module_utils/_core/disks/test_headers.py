@@ -44,6 +44,14 @@ def test_a_format_that_is_stated_wrongly_is_refused(tmp_path: Path, kind: str) -
     assert code_of(lambda: inspect(tmp_path / "disk.raw", kind)) == "format_mismatch"
 
 
+@pytest.mark.parametrize("kind", ["qed", "vhdx", "parallels"])
+def test_what_programs_take_for_another_format_is_not_raw(tmp_path: Path, kind: str) -> None:
+    raw, path = tmp_path / "disk.raw", tmp_path / f"disk.{kind}"
+    raw.write_bytes(DISK)
+    qemu_img("convert", "-f", "raw", "-O", kind, raw, path)
+    assert code_of(lambda: inspect(path, "raw")) == "format_mismatch"
+
+
 @pytest.mark.parametrize("kind", ["qcow2", "vmdk"])
 def test_a_backing_file_is_refused(tmp_path: Path, kind: str) -> None:
     (tmp_path / "base").mkdir()
@@ -139,6 +147,18 @@ def test_the_header_at_the_end_of_a_stream_counts(tmp_path: Path) -> None:
     footer[12:20] = bytes(8)
     path.write_bytes(octets + bytes(512) + footer + bytes(512))
     assert code_of(lambda: inspect(path, "vmdk")) == "external_file"
+
+
+def test_a_stream_that_does_not_end_with_a_sector_is_refused(tmp_path: Path) -> None:
+    """QEMU looks for the header before the next sector, and so in another place than this file's end says."""
+    path = make(tmp_path, "vmdk", "-o", "subformat=streamOptimized")
+    octets = bytearray(path.read_bytes())
+    octets[56:64] = b"\xff" * 8
+    footer = bytearray(octets[:512])
+    path.write_bytes(octets + bytes(512) + footer + bytes(512))
+    inspect(path, "vmdk")
+    path.write_bytes(octets + bytes(600) + footer + bytes(512))
+    assert code_of(lambda: inspect(path, "vmdk")) == "disk_damaged"
 
 
 def test_differences_to_another_image_are_refused(tmp_path: Path) -> None:

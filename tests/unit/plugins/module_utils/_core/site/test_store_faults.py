@@ -107,6 +107,17 @@ def test_nobody_else_can_take_the_locks(world: World) -> None:
     assert (world.state / "lock").stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.parametrize("words", ["database is locked", "database table is locked", "locking protocol"])
+def test_every_word_of_sqlite_for_a_lock_is_busy(tmp_path: Path, words: str) -> None:
+    """The last one is what a foreign lock on the shared memory of its log becomes, after ten seconds."""
+
+    def held() -> None:
+        with index.faults(tmp_path):
+            raise sqlite3.OperationalError(words)
+
+    assert _code(held) == "state_busy"
+
+
 def test_a_locked_index_is_busy_and_stays(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     _ready(world)
     inode, rows = _inode(world), world.rows()
