@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import re
 import typing as t
-import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
+from xml.etree import ElementTree
 
 from ..errors import HypervisorError
 from .libvirt import NAMESPACE

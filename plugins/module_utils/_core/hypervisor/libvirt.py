@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import typing as t
-import xml.etree.ElementTree as ElementTree
+from xml.etree import ElementTree
 
 from .devices import Attachment, attachments
 from .machine import MIB, PARAVIRTUAL, QEMU_MODES, Machine, Network, Volume
