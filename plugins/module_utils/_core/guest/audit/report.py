@@ -85,7 +85,7 @@ def as_text(report: t.Mapping[str, t.Any]) -> bytes:
         "",
     ]
     for check in report["checks"]:
-        lines.append(f"{check['id']}  {check['result']:<14}  clause {check['clause']:<8}  {check['title']}")
+        lines.append(f"{check['id']}  {check['result']:<14}  {check['clause']:<8}  {check['title']}")
         if check["why"]:
             lines.append(f"       {'could not be told' if check['result'] == UNKNOWN else 'waived'}: {check['why']}")
         for kind, findings in (("", check["findings"]), ("waived: ", check["waived"])):
