@@ -19,7 +19,6 @@ import typing as t
 from pathlib import Path
 
 from ...errors import SiteError
-from ...transfer.atomic import storage_errors
 from .journal import Head
 
 SCHEMA: t.Final = 4
@@ -169,6 +168,7 @@ def _connect(path: Path) -> sqlite3.Connection:
             connection, stamp = _open(path), 0
         if stamp == 0:
             _create(connection, path)
+        _keep_private(path)
     except BaseException:
         connection.close()
         raise
@@ -184,8 +184,14 @@ def _create(connection: sqlite3.Connection, path: Path) -> None:
             for statement in _TABLES.split(";"):
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {SCHEMA}")
-    with storage_errors(path):
-        path.chmod(0o644)
+
+
+def _keep_private(path: Path) -> None:
+    """Whoever may read the index, or the memory that SQLite shares beside it, may lock it; it is read by its owner."""
+    for one in (path, path.with_name(f"{path.name}-shm")):
+        with contextlib.suppress(OSError):
+            if one.stat().st_mode & 0o077:
+                one.chmod(0o600)
 
 
 @contextlib.contextmanager

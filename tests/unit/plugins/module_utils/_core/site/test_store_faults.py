@@ -99,12 +99,15 @@ def test_a_read_only_file_system_is_told_and_gates_answer(
 
 def test_nobody_else_can_take_the_locks(world: World) -> None:
     _ready(world)
-    locks = [path for path in world.state.rglob("*lock") if path.is_file()]
+    locks = [path for path in world.state.rglob("*lock") if path.is_file()] + [world.state / "catalogue.sqlite"]
     assert {"lock", "cache/lock"} <= {str(path.relative_to(world.state)) for path in locks}
     assert {path.stat().st_mode & 0o777 for path in locks} == {0o600}
-    (world.state / "lock").chmod(0o644)
+    for name in ("lock", "catalogue.sqlite"):
+        (world.state / name).chmod(0o644)
     world.decide("blacklist", IMAGE)
-    assert (world.state / "lock").stat().st_mode & 0o777 == 0o600
+    assert {path.stat().st_mode & 0o777 for path in locks} == {0o600}
+    with world.open():
+        assert (world.state / "catalogue.sqlite-shm").stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize("words", ["database is locked", "database table is locked", "locking protocol"])
@@ -207,7 +210,7 @@ def test_the_state_can_be_read_by_gates_whatever_the_umask(world: World) -> None
         world.decide("approve", IMAGE)
     finally:
         os.umask(before)
-    ours = ("journal.jsonl", "verdicts.json", "catalogue.sqlite", f"messages/{LIST}")
+    ours = ("journal.jsonl", "verdicts.json", f"messages/{LIST}")
     paths = [world.state, *(world.state / name for name in ours), *(world.state / "messages" / LIST).iterdir()]
     paths += [world.state / "cache" / name for name in ("", "downloading", "current", "expired")]
     modes = {str(path): path.stat().st_mode & 0o777 for path in paths}
