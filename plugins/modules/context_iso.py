@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: context_iso
 short_description: Make the context disks that configure virtual machines at their start
-version_added: 0.2.0
+version_added: 0.1.0
 description:
   - Makes the ISO images from which virtual machines are configured when they start, without a change of their image.
     The images have Rock Ridge and Joliet names and a label, so that all their readers find them.

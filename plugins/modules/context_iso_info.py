@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: context_iso_info
 short_description: Tell what is on a context disk, and which readers would accept it
-version_added: 0.2.0
+version_added: 0.1.0
 description:
   - Reads ISO images with the context of virtual machines, of whatever maker. It reads those of
     M(hepix.vmimages.context_iso), of OpenNebula, and those made with genisoimage or xorriso.

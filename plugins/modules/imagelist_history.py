@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: imagelist_history
 short_description: Tell the history of a signed list, and what changed between two of its versions
-version_added: 0.2.0
+version_added: 0.1.0
 description:
   - At a site, tells every accepted version of a list with its signer, its dates and the digest of its message, what was
     refused, and what the site itself did about the list.
