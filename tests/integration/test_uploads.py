@@ -392,7 +392,7 @@ def test_what_does_not_end_is_not_read_back_for_ever(recorder: tuple[type[_Recor
         self.send_response(200)
         self.end_headers()
         with contextlib.suppress(OSError):
-            for _ in range(1000):
+            for _piece in range(1000):
                 self.wfile.write(bytes(64 * 1024))
 
     handler.answer = (200, {"Content-Length": "7"}, b"")
