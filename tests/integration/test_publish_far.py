@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import random
 import typing as t
+import urllib.parse
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust import 
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.verify import verify_message
 
 from . import farends
+from .cut_line import cut_line
 from .farends import FarEnd
 
 pytestmark = pytest.mark.needs("/usr/sbin/sshd", "sftp", "nginx")
@@ -95,6 +98,34 @@ def test_a_cut_upload_leaves_the_published_list_and_is_completed(tmp_path: Path,
         block.rmdir()
         endorser.publish()
         assert endorser.published() == ("2", {"2": b"second image" * 30_000})
+
+
+@pytest.mark.parametrize("kind", ["sftp", "webdav", "s3"])
+def test_a_line_that_is_cut_half_way_leaves_the_published_list(
+    kind: str, tmp_path: Path, pki: t.Any, now: datetime
+) -> None:
+    with farends.KINDS[kind](tmp_path, pki) as far:
+        endorser = Endorser(tmp_path, pki, now, far)
+        endorser.publish()
+        before = far.files()
+        octets = random.Random(7).randbytes(4_000_000)
+        endorser.image.write_bytes(octets)
+        address = far.settings.endpoint or far.base
+        port = urllib.parse.urlsplit(address).port
+        assert port is not None
+        with cut_line(port, 1_500_000) as cut:
+            if far.settings.ssh_known_hosts:
+                known = Path(far.settings.ssh_known_hosts)
+                known.write_text(known.read_text() + known.read_text().replace(f":{port} ", f":{cut} "))
+            broken = {**far.rule(r"https://images\.example\.org/")}
+            for option in ("uri_replace", "endpoint"):
+                if option in broken:
+                    broken[option] = broken[option].replace(f":{port}", f":{cut}")
+            with pytest.raises(VmimagesError):
+                endorser.publish(uploads=[broken])
+        assert {name: found for name, found in far.files().items() if not name.endswith(".part")} == before
+        endorser.publish()
+        assert endorser.published() == ("2", {"2": octets})
 
 
 def test_the_appdb_is_no_place_for_an_image(tmp_path: Path, pki: t.Any, now: datetime) -> None:
