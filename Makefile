@@ -48,12 +48,13 @@ demo: collection
 	@$(ANSIBLE) $(BIN)/ansible-playbook hepix.vmimages.demo -e '{"hepix_vmimages_demo_report": "$(CURDIR)/$(REPORT)"}'
 	@cat $(REPORT)
 
-# Most tests wait for a process or a disk: one worker for each core, and whoever is done takes from the others.
-WORKERS = --numprocesses logical --maxprocesses 4 --dist worksteal
+# Most tests wait for a process or a disk: one worker for each core. What a file's tests share is made once, and the
+# files that take long begin first.
+WORKERS = --numprocesses logical --maxprocesses 4 --dist loadfile
 
 test: .venv/.tests collection
 	@tests/prepare
-	@$(ANSIBLE) $(BIN)/python -m pytest $(WORKERS) --durations=10 tests/unit tests/integration
+	@$(ANSIBLE) $(BIN)/python -m pytest $(WORKERS) --durations=10 tests/integration tests/unit
 
 # Where there is no wheel of atheris for this Python, Hypothesis takes its place.
 .venv/.fuzz: .venv/.tests

@@ -46,7 +46,7 @@ for phase in $PHASES; do
     echo "$phase: $?"
 done
 wait_for=$WAIT
-while [ $wait_for -gt 0 ] && [ ! -e "root/$UNTIL" ]; do sleep 0.1; wait_for=$((wait_for - 1)); done
+while [ $wait_for -gt 0 ] && [ ! -s "root/$UNTIL" ]; do sleep 0.1; wait_for=$((wait_for - 1)); done
 umount root/dev
 exit 0
 """

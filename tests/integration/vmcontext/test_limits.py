@@ -19,7 +19,10 @@ pytestmark = pytest.mark.needs("root", "unshare", "losetup", "mke2fs", "chroot",
 
 
 class TestX11Limits:
-    PAYLOAD: t.ClassVar = {"payload.sh": "#!/bin/sh\nid -un >/home/grid/payload\nenv >>/home/grid/payload\n"}
+    # It appears whole: the test goes on as soon as it is there.
+    PAYLOAD: t.ClassVar = {
+        "payload.sh": "#!/bin/sh\ncd /home/grid && { id -un && env; } >payload.part && mv payload.part payload\n"
+    }
 
     def context(self, user: str) -> dict[str, str]:
         return {**BOTH, **self.PAYLOAD, "context.sh": f"{CONTEXT}PAYLOAD_USER='{user}'\nTOKEN='hunter2'\n"}
