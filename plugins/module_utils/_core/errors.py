@@ -229,6 +229,10 @@ REMEDIES: t.Final[t.Mapping[str, str]] = {
     "disk_place_refused": "Leave the place of the disk out, or choose one that the image sees in this mode.",
     "output_unsupported": "Choose another kind of template, or leave out what this one cannot express.",
     "domain_unreadable": "Hand over the XML of a domain as libvirt returns it.",
+    # instances
+    "record_unsafe": "Let root own the directory of the instance records and all in it, and let nobody else write "
+    "there (chmod go-w); then look at what was changed.",
+    "record_malformed": "Restore the record from a backup, or remove the instance and make it anew (image_instance).",
 }
 
 
