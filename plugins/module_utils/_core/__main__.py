@@ -26,8 +26,8 @@ import os
 import sys
 import typing as t
 
-from .command.output import emit_defect, emit_error
-from .command.parser import parse
+from .command.line.output import emit_defect, emit_error
+from .command.line.parser import parse
 from .errors import VmimagesError
 
 if t.TYPE_CHECKING:

@@ -15,8 +15,8 @@ from ..site.store.catalogue import Catalogue
 from ..site.store.state import StateDirectory
 from ..times import utc_now
 from .gate import UNUSABLE, emit_holders
-from .output import emit, emit_json, emit_notes, printable
-from .values import moment
+from .line.output import emit, emit_json, emit_notes, printable
+from .line.values import moment
 
 if t.TYPE_CHECKING:
     import argparse

@@ -8,7 +8,7 @@ import contextlib
 import typing as t
 
 from .events import announce, emit_event_failures
-from .output import emit, emit_failures, emit_warnings, table
+from .line.output import emit, emit_failures, emit_warnings, table
 from .site import SOME_FAILED, emit_outcome, open_catalogue
 
 if t.TYPE_CHECKING:
@@ -33,7 +33,7 @@ def _run(options: argparse.Namespace, scrubbing: Scrub, nothing: str) -> int:
     from ..site.cache.sync import sync as sync_cache
     from ..site.cache.work import Limits
     from ..site.progress.telling import telling
-    from .live import shown
+    from .line.live import shown
 
     with contextlib.ExitStack() as stack:
         # What is imported late is imported before root becomes the owner.

@@ -8,7 +8,7 @@ import typing as t
 
 from ..errors import VmimagesError
 from ..site.store.catalogue import Catalogue
-from .output import emit, emit_failures, emit_json, table
+from .line.output import emit, emit_failures, emit_json, table
 
 if t.TYPE_CHECKING:
     import argparse

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..errors import SiteError
 from ..transfer.atomic import storage_errors
-from .output import emit, emit_json, emit_warnings, table
+from .line.output import emit, emit_json, emit_warnings, table
 from .site import open_catalogue
 
 if t.TYPE_CHECKING:

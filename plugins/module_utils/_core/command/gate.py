@@ -17,7 +17,7 @@ from ..site.store import preload
 from ..site.store.catalogue import Catalogue
 from ..site.store.state import StateDirectory
 from ..times import utc_now
-from .output import emit, emit_json, emit_notes, printable
+from .line.output import emit, emit_json, emit_notes, printable
 
 if t.TYPE_CHECKING:
     import argparse

@@ -12,7 +12,7 @@ from ..errors import SiteError
 from ..site.judgement import asked
 from ..site.store import preload
 from ..site.store.catalogue import Catalogue
-from .output import emit, emit_failures, emit_json, printable, table
+from .line.output import emit, emit_failures, emit_json, printable, table
 
 if t.TYPE_CHECKING:
     import argparse

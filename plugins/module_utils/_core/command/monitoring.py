@@ -14,7 +14,7 @@ from ..site.reports import nagios, page, prometheus
 from ..site.reports.publish import status_of, write_report
 from ..site.store.state import StateDirectory
 from ..times import utc_now
-from .output import emit, emit_defect, emit_json
+from .line.output import emit, emit_defect, emit_json
 
 if t.TYPE_CHECKING:
     import argparse

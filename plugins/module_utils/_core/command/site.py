@@ -11,7 +11,7 @@ from ..errors import VmimagesError
 from ..site.progress.words import sentence
 from ..site.store.catalogue import Catalogue
 from .events import announce, emit_event_failures
-from .output import emit, emit_error, emit_failures, emit_json, emit_warnings, printable, table
+from .line.output import emit, emit_error, emit_failures, emit_json, emit_warnings, printable, table
 
 if t.TYPE_CHECKING:
     import argparse

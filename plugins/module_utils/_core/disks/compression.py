@@ -76,15 +76,22 @@ def _gzip() -> Decoder:
     return t.cast("Decoder", module.IgzipDecompressor(flag=module.DECOMP_GZIP))
 
 
-def _zstd() -> Decoder:
+def zstd_library() -> t.Any:
+    """The module that reads and writes zstd here, or None where there is none."""
     for name in _ZSTD_MODULES:
         try:
-            module = importlib.import_module(name)
+            return importlib.import_module(name)
         except ImportError:
             continue
-        options = {module.DecompressionParameter.window_log_max: _ZSTD_WINDOW}
-        return t.cast("Decoder", module.ZstdDecompressor(options=options))
-    raise DiskError("library_missing", "Python reads no zstd here: the library backports.zstd is not installed.")
+    return None
+
+
+def _zstd() -> Decoder:
+    module = zstd_library()
+    if module is None:
+        raise DiskError("library_missing", "Python reads no zstd here: the library backports.zstd is not installed.")
+    options = {module.DecompressionParameter.window_log_max: _ZSTD_WINDOW}
+    return t.cast("Decoder", module.ZstdDecompressor(options=options))
 
 
 _DECODERS: t.Final[t.Mapping[str, t.Callable[[], Decoder]]] = {

@@ -16,8 +16,8 @@ from ..imagelist.check import content_digest
 from .compose import Base, Signer
 from .declared.options import invalid
 from .declared.spec import PublishSpec
+from .delivery.places import Place
 from .history import Record
-from .places import Place
 from .signing import load_anchors, verify
 
 

@@ -21,14 +21,14 @@ from ..trust.smime import read_message
 from .adopt import Adoption, judge_found
 from .compose import Base, Decision, Signer, compose, decide
 from .declared.spec import PublishSpec
+from .delivery.packing import Packing
+from .delivery.places import Place, Places, find_place
+from .delivery.uploads import Upload, plan_images, plan_message
 from .entries.images import known_images
 from .entries.kinds import ENTRIES, Entries
 from .evidence import Evidence, plan_evidence
 from .history import PENDING, PUBLISHED, Entry, History, Record
-from .packing import Packing
-from .places import Place, Places, find_place
 from .signing import describe_signer, is_mended_by_signing, sign
-from .uploads import Upload, plan_images, plan_message
 
 #: How long before its end a certificate is warned of: some authorities take weeks to renew one.
 _NEAR_END: t.Final = timedelta(days=30)

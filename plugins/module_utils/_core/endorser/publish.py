@@ -19,14 +19,14 @@ from ..errors import PublishError, VmimagesError
 from ..outcome import Outcome
 from .declared.images import ImageSpec
 from .declared.spec import PublishSpec
+from .delivery.packing import Packing
+from .delivery.places import Places
+from .delivery.uploads import carry_out
 from .files import FileBook
 from .history import PENDING, History
-from .packing import Packing
-from .places import Places
 from .plan import Kept, Plan, make_plan
 from .report import outcome
 from .signing import load_credentials
-from .uploads import carry_out
 
 __all__ = ["ENDORSER_LIST", "ImageSpec", "PublishSpec", "publish"]
 

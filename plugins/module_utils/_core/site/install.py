@@ -27,7 +27,7 @@ from ..outcome import Outcome
 from ..transfer import clone
 from ..transfer.atomic import fsync_directory, storage_errors, temporary_sibling
 from . import queries
-from .cache.in_use import is_open
+from .cache.room.in_use import is_open
 from .judgement.records import stat_record
 
 if t.TYPE_CHECKING:

@@ -16,7 +16,7 @@ from pathlib import Path
 from ..durations import parse_duration
 from ..errors import SiteError
 from ..trust import files
-from .events.address import is_address
+from .events.mail.address import is_address
 from .upkeep import DURATIONS, NO_LIMITS, SIZES, Upkeep
 
 NAME: t.Final = "settings.json"

@@ -10,16 +10,17 @@ from datetime import timedelta
 from pathlib import Path
 
 from ...errors import VmimagesError
-from . import octets, purge
+from . import octets
 from .moves import aside_of, is_file, require_together
 from .plan import Scope, Step
+from .room import purge
+from .room.space import allocated
 from .run import Run
-from .space import allocated
 
 if t.TYPE_CHECKING:
     from ..store.catalogue import Catalogue
-    from .in_use import InUse
-    from .space import Room
+    from .room.in_use import InUse
+    from .room.space import Room
 
 
 class Rehearsal:

@@ -19,13 +19,13 @@ from ..derived.make import Derivations
 from ..store.state import locked
 from ..upkeep import NO_LIMITS, Upkeep
 from . import files, moves
-from .in_use import InUse
 from .plan import Step, none, plan, row_of, scope_of, unknown_files
-from .purge import purge, relieve
 from .rehearsal import Rehearsal
+from .room.in_use import InUse
+from .room.purge import purge, relieve
+from .room.space import Room
 from .run import LISTS, Run
 from .scrub import INTERVAL, Pace, due
-from .space import Room
 from .verdicts import Verdicts
 from .watch import Progress, Watch
 from .work import USUAL, Limits, Work

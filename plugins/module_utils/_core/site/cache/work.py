@@ -25,8 +25,8 @@ if t.TYPE_CHECKING:
     from pathlib import Path
 
     from ..store.catalogue import Catalogue, Writer
+    from .room.space import Room
     from .scrub import Pace
-    from .space import Room
     from .watch import Watch
 
 

@@ -15,11 +15,11 @@ from . import plan, work
 from .known import unchanged
 
 if t.TYPE_CHECKING:
-    from ..cache.in_use import InUse
     from ..cache.plan import Names, Scope
+    from ..cache.room.in_use import InUse
+    from ..cache.room.space import Room
     from ..cache.run import Run
     from ..cache.scrub import Pace
-    from ..cache.space import Room
     from ..cache.watch import Watch
     from ..store.catalogue import Catalogue
     from ..upkeep import Upkeep

@@ -26,9 +26,9 @@ from .plan import Task, orphans, present
 if t.TYPE_CHECKING:
     import sqlite3
 
-    from ..cache.in_use import InUse
+    from ..cache.room.in_use import InUse
+    from ..cache.room.space import Room
     from ..cache.run import Run
-    from ..cache.space import Room
     from ..cache.watch import Watch
     from ..store.catalogue import Catalogue, Writer
 

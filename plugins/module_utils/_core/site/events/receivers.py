@@ -18,9 +18,10 @@ from pathlib import Path
 
 from ...times import to_text
 from ...transfer.atomic import fsync_directory, storage_errors, write_atomic
-from . import notice, post, program
+from . import program
 from .environment import EVENTS, Teller
 from .happenings import FOR_ENDORSERS, FOR_HANDLERS, Happening
+from .mail import notice, post
 from .program import Ended
 
 if t.TYPE_CHECKING:

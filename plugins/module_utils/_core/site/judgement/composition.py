@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 
 from ...times import from_text, to_text
 from ..endorsers import members
-from ..store.touched import ALL
+from ..store.replay.touched import ALL
 from . import sheets
 from .assess import Assessor, Known, latest, rebaseline_record
 from .records import stat_record

@@ -19,7 +19,8 @@ from pathlib import Path
 
 from ...errors import SiteError, VmimagesError
 from ...times import utc_now
-from . import archive, index, journal, preload, replay, witness
+from . import archive, index, journal, preload, witness
+from .replay import events as replay
 from .state import StateDirectory, as_owner, locked, user_name
 
 

@@ -20,9 +20,11 @@ from datetime import datetime
 from ...endorserlist.kinds import IMAGE_LIST
 from ...errors import SiteError
 from ...times import to_text
-from . import archive, index, journal, replay, touched
+from . import archive, index, journal
 from .catalogue import Catalogue
 from .journal import Entry
+from .replay import events as replay
+from .replay import touched
 from .state import StateDirectory
 
 _IMAGE_LIST: t.Final = "imagelist"

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.hepix.vmimages.plugins.module_utils._core import __main__ as command
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.command import parser
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.command.line import parser
 
 MODULE_UTILS = Path(command.__file__).resolve().parents[1]
 IMAGE = "2b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1"

@@ -16,7 +16,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from ansible_collections.hepix.vmimages.plugins.module_utils._core import __main__ as command
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.command import parser
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.command.line import parser
 
 MODULE_UTILS = Path(command.__file__).resolve().parents[1]
 

@@ -18,10 +18,10 @@ import pytest
 
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.endorser import published
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.endorser.declared.images import ImageSpec
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.endorser.delivery.packing import Packing
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.endorser.entries.profile import apply
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.endorser.files import FileBook
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.endorser.history import History
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.endorser.packing import Packing
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import PublishError
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.transfer.checksum import Digest
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import VmimagesError
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.cache import in_use
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.cache.room import in_use
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.store.state import StateDirectory
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.upkeep import NO_LIMITS, Upkeep
 

@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 from aiosmtpd.controller import Controller
 
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.events.address import is_address
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.events.notice import without_paths
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.events.mail.address import is_address
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.events.mail.notice import without_paths
 
 from ..conftest import IMAGE, IMAGE_2, LIST, OTHER_LIST, World
 from .conftest import Stage

@@ -7,8 +7,8 @@ from __future__ import annotations
 import argparse
 import typing as t
 
-from ..disks.formats import WANTED
-from ..trust.anchors import DEFAULT_ANCHORS
+from ...disks.formats import WANTED
+from ...trust.anchors import DEFAULT_ANCHORS
 from . import cache_options
 from .values import duration
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import sqlite3
 import typing as t
 
-from .journal import Entry
+from ..journal import Entry
 
 _STAT: t.Final = ("size", "mtime_ns", "ctime_ns", "inode")
 

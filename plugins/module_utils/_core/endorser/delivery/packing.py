@@ -12,7 +12,6 @@ import bz2
 import contextlib
 import gzip
 import hashlib
-import importlib
 import json
 import lzma
 import os
@@ -20,11 +19,12 @@ import typing as t
 from dataclasses import asdict
 from pathlib import Path
 
-from ..errors import PublishError
-from ..transfer.atomic import fsync_directory, storage_errors, temporary_sibling, write_atomic
-from ..transfer.checksum import BUFFER_SIZE, Digest
-from .declared.images import FORMAT, ImageSpec
-from .files import FileBook
+from ...disks.compression import zstd_library
+from ...errors import PublishError
+from ...transfer.atomic import fsync_directory, storage_errors, temporary_sibling, write_atomic
+from ...transfer.checksum import BUFFER_SIZE, Digest
+from ..declared.images import FORMAT, ImageSpec
+from ..files import FileBook
 
 #: suffix of a format -> how a file of it begins.
 _MAGIC: t.Final[t.Mapping[str, bytes]] = {
@@ -33,7 +33,6 @@ _MAGIC: t.Final[t.Mapping[str, bytes]] = {
     "xz": b"\xfd7zXZ\x00",
     "zst": b"\x28\xb5\x2f\xfd",
 }
-_ZSTD: t.Final = ("compression.zstd", "backports.zstd")
 
 
 class Packing:
@@ -160,10 +159,9 @@ def _packer(suffix: str, sink: _Sink) -> t.Any:
         return bz2.BZ2File(target, "wb")
     if suffix == "xz":
         return lzma.LZMAFile(target, "wb", preset=6)
-    for name in _ZSTD:
-        with contextlib.suppress(ImportError):
-            module = importlib.import_module(name)
-            return module.ZstdFile(target, "wb", options={module.CompressionParameter.nb_workers: os.cpu_count() or 1})
+    module = zstd_library()
+    if module is not None:
+        return module.ZstdFile(target, "wb", options={module.CompressionParameter.nb_workers: os.cpu_count() or 1})
     raise PublishError("library_missing", "Python writes no zstd here: the library backports.zstd is not installed.")
 
 

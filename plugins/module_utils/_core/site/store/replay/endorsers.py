@@ -13,8 +13,8 @@ import json
 import sqlite3
 import typing as t
 
-from ...endorserlist.model import EndorserList
-from .journal import Entry
+from ....endorserlist.model import EndorserList
+from ..journal import Entry
 
 
 def declared(connection: sqlite3.Connection, entry: Entry, load: t.Any) -> None:

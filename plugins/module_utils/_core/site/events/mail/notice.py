@@ -13,17 +13,17 @@ import typing as t
 from email.message import EmailMessage
 from email.utils import format_datetime
 
-from ...errors import REMEDIES
-from ...times import from_text
-from . import blacklists
+from ....errors import REMEDIES
+from ....times import from_text
+from .. import blacklists
+from ..environment import Teller
+from ..happenings import Happening
 from .address import is_address
-from .environment import Teller
-from .happenings import Happening
 
 if t.TYPE_CHECKING:
-    from ...imagelist.model import SignedList
-    from ..settings import Settings
-    from ..store.catalogue import Catalogue
+    from ....imagelist.model import SignedList
+    from ...settings import Settings
+    from ...store.catalogue import Catalogue
 
 #: Headers are not folded below the limit of RFC 5322 (section 2.1.1): some readers keep the space that begins a fold.
 _MAX_LINE: t.Final = 998

@@ -9,15 +9,15 @@ import threading
 import time
 import typing as t
 
-from ...errors import SiteError
-from . import program
-from .environment import PATH
-from .program import Ended
+from ....errors import SiteError
+from .. import program
+from ..environment import PATH
+from ..program import Ended
 
 if t.TYPE_CHECKING:
     from pathlib import Path
 
-    from ..settings import MailSettings
+    from ...settings import MailSettings
 
 TIMEOUT: t.Final = 30.0
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import sqlite3
 import typing as t
 
-from .journal import Entry
+from ..journal import Entry
 
 #: Stands for all lists in the table `touched`.
 ALL: t.Final = ""

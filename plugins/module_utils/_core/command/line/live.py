@@ -10,11 +10,11 @@ import sys
 import time
 import typing as t
 
-from ..site.progress.words import sentence
+from ...site.progress.words import sentence
 from .output import emit_progress, printable
 
 if t.TYPE_CHECKING:
-    from ..site.progress.board import Board, Listener
+    from ...site.progress.board import Board, Listener
 
 #: Seconds between two lines of one run: they become fewer the longer it takes.
 _PAUSES: t.Final = (2.0, 4.0, 8.0, 15.0, 30.0, 60.0)

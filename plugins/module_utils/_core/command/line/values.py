@@ -7,9 +7,9 @@ from __future__ import annotations
 import argparse
 from datetime import datetime, timedelta
 
-from ..durations import parse_duration
-from ..errors import SiteError
-from ..sizes import parse_size
+from ...durations import parse_duration
+from ...errors import SiteError
+from ...sizes import parse_size
 
 
 def duration(text: str) -> timedelta:
@@ -45,7 +45,7 @@ def number(text: str) -> int:
 def moment(text: str, option: str) -> datetime:
     """A point in time in UTC; this one is refused with ``option_invalid``."""
     # Only audits want it, and a gate pays for every import.
-    from ..imagelist.fields import read_time
+    from ...imagelist.fields import read_time
 
     when = read_time(text)
     if when is None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import argparse
 
-from ..disks.formats import WANTED
+from ...disks.formats import WANTED
 from .values import duration, number, positive, size
 
 

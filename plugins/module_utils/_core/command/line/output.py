@@ -9,8 +9,8 @@ import sys
 import traceback
 import typing as t
 
-from ..errors import REMEDIES, VmimagesError
-from ..plain import plain
+from ...errors import REMEDIES, VmimagesError
+from ...plain import plain
 
 
 def emit_json(document: t.Any) -> None:

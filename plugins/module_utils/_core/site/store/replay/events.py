@@ -8,15 +8,15 @@ import json
 import sqlite3
 import typing as t
 
-from ...endorserlist.kinds import IMAGE_LIST, KINDS
-from ...endorserlist.model import EndorserList
-from ...imagelist.model import Image, ImageList
-from ...times import to_text
-from ...trust.certificate import fields
-from ...trust.names import forms
-from ...trust.smime import read_message
+from ....endorserlist.kinds import IMAGE_LIST, KINDS
+from ....endorserlist.model import EndorserList
+from ....imagelist.model import Image, ImageList
+from ....times import to_text
+from ....trust.certificate import fields
+from ....trust.names import forms
+from ....trust.smime import read_message
+from ..journal import Entry
 from . import endorsers, files, touched
-from .journal import Entry
 
 #: Reads an archived message: (name below messages/, SHA-256) -> octets.
 Loader = t.Callable[[str, str], bytes]

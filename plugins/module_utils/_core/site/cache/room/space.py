@@ -8,13 +8,13 @@ import os
 import typing as t
 from pathlib import Path
 
-from ...errors import SiteError
-from ...sizes import size_text
-from ...transfer.atomic import storage_errors
+from ....errors import SiteError
+from ....sizes import size_text
+from ....transfer.atomic import storage_errors
 
 if t.TYPE_CHECKING:
-    from ..store.state import StateDirectory
-    from ..upkeep import Upkeep
+    from ...store.state import StateDirectory
+    from ...upkeep import Upkeep
 
 _BLOCK: t.Final = 512
 

@@ -12,15 +12,15 @@ import typing as t
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-from ...errors import VmimagesError
-from ...times import from_text
-from ...transfer.atomic import storage_errors
-from .moves import DAMAGED
-from .plan import Scope, row_of
-from .run import Run
+from ....errors import VmimagesError
+from ....times import from_text
+from ....transfer.atomic import storage_errors
+from ..moves import DAMAGED
+from ..plan import Scope, row_of
+from ..run import Run
 
 if t.TYPE_CHECKING:
-    from ..store.catalogue import Catalogue, Writer
+    from ...store.catalogue import Catalogue, Writer
     from .in_use import InUse
     from .space import Room
 

@@ -18,12 +18,12 @@ import typing as t
 from datetime import datetime
 from pathlib import Path
 
-from ...errors import SiteError, TransferError
-from ...times import from_text, to_text
-from ...transfer.atomic import make_directory, storage_errors, write_atomic
+from ....errors import SiteError, TransferError
+from ....times import from_text, to_text
+from ....transfer.atomic import make_directory, storage_errors, write_atomic
 
 if t.TYPE_CHECKING:
-    from ..store.state import StateDirectory
+    from ...store.state import StateDirectory
 
 _HOLDER: t.Final = re.compile(r"[A-Za-z0-9._:-]{1,100}")
 _MOST: t.Final = 4096

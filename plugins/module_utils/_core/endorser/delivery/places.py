@@ -15,12 +15,12 @@ import typing as t
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ..transfer.atomic import write_atomic
-from ..transfer.checksum import Digest
-from ..transfer.upload.base import Payload, Uploader
-from ..transfer.upload.rules import UploadRule, target_for, uploader_for
-from ..trust.smime import MAX_MESSAGE
-from .files import FileBook
+from ...transfer.atomic import write_atomic
+from ...transfer.checksum import Digest
+from ...transfer.upload.base import Payload, Uploader
+from ...transfer.upload.rules import UploadRule, target_for, uploader_for
+from ...trust.smime import MAX_MESSAGE
+from ..files import FileBook
 
 ABSENT: t.Final = "absent"
 OTHER: t.Final = "other content"

@@ -9,12 +9,12 @@ import typing as t
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..imagelist.model import CHECKSUM
-from ..transfer.checksum import Digest
-from ..transfer.upload.base import Payload
-from ..transfer.upload.rules import UploadRule
-from .declared.options import invalid
-from .files import in_parallel
+from ...imagelist.model import CHECKSUM
+from ...transfer.checksum import Digest
+from ...transfer.upload.base import Payload
+from ...transfer.upload.rules import UploadRule
+from ..declared.options import invalid
+from ..files import in_parallel
 from .places import OTHER, Place, Places, find_place
 
 
