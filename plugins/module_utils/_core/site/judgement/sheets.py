@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from ...errors import SiteError
-from ...transfer.atomic import fsync_directory, make_directory, storage_errors, sweep, temporary_sibling, write_all
+from ...transfer.atomic import fsync_directory, make_directory, storage_errors, sweep, write_atomic
 
 #: What an image may be asked for by.
 By = t.Literal["identifier", "tag", "sha512"]
@@ -116,7 +116,7 @@ def write(directory: Path, contents: t.Sequence[Content]) -> None:
     sweep(directory)
     with storage_errors(directory):
         for content in made:
-            _write(directory / content.file, content.octets)
+            write_atomic(directory / content.file, content.octets, durable=False)
         # The first one waits for the disk, and the others find their octets there already.
         for content in made:
             descriptor = os.open(directory / content.file, os.O_RDONLY | os.O_CLOEXEC)
@@ -125,22 +125,6 @@ def write(directory: Path, contents: t.Sequence[Content]) -> None:
             finally:
                 os.close(descriptor)
     fsync_directory(directory)
-
-
-def _write(path: Path, octets: bytes) -> None:
-    temporary = temporary_sibling(path)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-    try:
-        try:
-            os.fchmod(descriptor, 0o644)
-            write_all(descriptor, octets)
-        finally:
-            os.close(descriptor)
-        temporary.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
 
 
 def tidy(directory: Path, keep: t.Container[str]) -> None:

@@ -211,6 +211,22 @@ def _stand_in(handle: t.Any, certificate: x509.Certificate) -> t.Any:
     return None
 
 
+class _SignsOnly:
+    """What every key on a token has in common: nothing of it can be had, and there is only one of it."""
+
+    def private_numbers(self) -> t.Any:
+        _never()
+
+    def private_bytes(self, *_arguments: t.Any, **_options: t.Any) -> bytes:
+        _never()
+
+    def __copy__(self) -> t.Any:
+        return self
+
+    def __deepcopy__(self, memo: t.Any) -> t.Any:
+        return self
+
+
 def _rsa_key(handle: t.Any, public: t.Any) -> t.Any:
     import pkcs11
     from cryptography.hazmat.primitives.asymmetric import rsa
@@ -221,7 +237,7 @@ def _rsa_key(handle: t.Any, public: t.Any) -> t.Any:
         "sha512": pkcs11.Mechanism.SHA512_RSA_PKCS,
     }
 
-    class TokenKey(rsa.RSAPrivateKey):
+    class TokenKey(_SignsOnly, rsa.RSAPrivateKey):
         key_size: int = public.key_size
 
         def public_key(self) -> t.Any:
@@ -234,18 +250,6 @@ def _rsa_key(handle: t.Any, public: t.Any) -> t.Any:
         def decrypt(self, ciphertext: t.Any, padding: t.Any) -> bytes:
             _never()
 
-        def private_numbers(self) -> t.Any:
-            _never()
-
-        def private_bytes(self, *_arguments: t.Any, **_options: t.Any) -> bytes:
-            _never()
-
-        def __copy__(self) -> t.Any:
-            return self
-
-        def __deepcopy__(self, memo: t.Any) -> t.Any:
-            return self
-
     return TokenKey()
 
 
@@ -254,7 +258,7 @@ def _ec_key(handle: t.Any, public: t.Any) -> t.Any:
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
-    class TokenKey(ec.EllipticCurvePrivateKey):
+    class TokenKey(_SignsOnly, ec.EllipticCurvePrivateKey):
         key_size = public.key_size
         curve = public.curve
 
@@ -271,18 +275,6 @@ def _ec_key(handle: t.Any, public: t.Any) -> t.Any:
 
         def exchange(self, algorithm: t.Any, peer_public_key: t.Any) -> bytes:
             _never()
-
-        def private_numbers(self) -> t.Any:
-            _never()
-
-        def private_bytes(self, *_arguments: t.Any, **_options: t.Any) -> bytes:
-            _never()
-
-        def __copy__(self) -> t.Any:
-            return self
-
-        def __deepcopy__(self, memo: t.Any) -> t.Any:
-            return self
 
     return TokenKey()
 
