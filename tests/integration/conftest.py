@@ -14,6 +14,8 @@ import pytest
 
 from ansible_collections.hepix import vmimages
 
+from .libvirtd import Libvirtd, serve
+
 
 class RunPlaybook(t.Protocol):
     """Runs a playbook (a name such as hepix.vmimages.demo, or a file) against localhost, with this environment."""
@@ -62,3 +64,10 @@ def run_playbook(ansible_environment: dict[str, str]) -> RunPlaybook:
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def libvirtd() -> t.Iterator[Libvirtd]:
+    """A libvirtd for all tests of this process, for tests that are marked with what it needs."""
+    with serve() as server:
+        yield server
