@@ -13,12 +13,13 @@ ANSIBLE = ANSIBLE_CONFIG='$(CURDIR)/.venv/ansible.cfg' ANSIBLE_HOME='$(CURDIR)/.
 	ANSIBLE_COLLECTIONS_PATH='$(CURDIR)/.venv/collections' ANSIBLE_LOCALHOST_WARNING=false ANSIBLE_INVENTORY_UNPARSED_WARNING=false
 REPORT = .venv/demo-report.txt
 
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint docs bench clean
 help:
 	@echo "make demo    the main path on this machine: publish, subscribe, approve, cache, verdict, withdraw (no root)"
 	@echo "make test    unit and integration tests (as root on Debian it installs nginx, chromium and others if missing)"
 	@echo "make fuzz    feed the verifier with broken messages for SECONDS (60)"
 	@echo "make lint    ansible-test sanity, ansible-lint, mypy, ruff"
+	@echo "make docs    the documentation site, in .venv/docs"
 	@echo "make bench   measure all, or ONLY=\"trust polling catalogue command transfers publishing context_iso\""
 	@echo "make clean   remove what these made"
 
@@ -72,6 +73,9 @@ fuzz: .venv/.fuzz collection
 
 lint: .venv/.lint
 	@$(BIN)/nox
+
+docs: .venv/.lint
+	@$(BIN)/nox --session docs
 
 ONLY =
 bench: .venv/.tests collection

@@ -20,7 +20,7 @@ except ImportError:
 
 CHECKOUT = Path(__file__).resolve().parent
 ANSIBLE_CORE = "ansible-core>=2.19,<2.20"
-TYPED = ("plugins", "playbooks/files", "roles/image_cache/files", "tests", "benchmarks", "noxfile.py")
+TYPED = ("plugins", "playbooks/files", "roles/image_cache/files", "docs/refusals", "tests", "benchmarks", "noxfile.py")
 STUBS = ("aiosmtpd", "hypothesis", "prometheus-client", "pytest>=8", "types-PyYAML", "types-requests")
 LEFT_BEHIND = (".git", ".venv", ".nox", ".mypy_cache", ".ruff_cache", ".pytest_cache", "__pycache__", "*.egg-info")
 
@@ -88,6 +88,30 @@ def changelog(session: nox.Session) -> None:
     session.install("antsibull-changelog>=0.30")
     session.run("antsibull-changelog", "lint")
     session.run("antsibull-changelog", "lint-changelog-yaml", "changelogs/changelog.yaml")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation site, in .venv/docs: any warning fails."""
+    site = CHECKOUT / "docs" / "site"
+    session.install("-r", str(site / "requirements.txt"))
+    root = copy_collection(session)
+    source = root / "source"
+    shutil.rmtree(source, ignore_errors=True)
+    source.mkdir(mode=0o755)
+    env = {"ANSIBLE_COLLECTIONS_PATH": str(root), "ANSIBLE_HOME": str(root / "ansible-home")}
+    options = ("--use-current", "--fail-on-error", "--squash-hierarchy", "--cleanup", "everything")
+    config = ("--config-file", str(site / "antsibull-docs.cfg"))
+    session.run("antsibull-docs", *config, "collection", *options, "--dest-dir", str(source), "hepix.vmimages", env=env)
+    shutil.copy(site / "index.rst", source)
+    # antsibull-docs takes the pages and leaves their pictures.
+    pictures = CHECKOUT / "docs" / "docsite" / "rst" / "images"
+    shutil.copytree(pictures, source / "docsite" / "images")
+    built = CHECKOUT / ".venv" / "docs"
+    shutil.rmtree(built, ignore_errors=True)
+    quiet = ("--quiet", "--fail-on-warning", "--keep-going", "--jobs", "auto")
+    session.run("sphinx-build", *quiet, "-c", str(site), "-d", str(root / "doctrees"), str(source), str(built))
+    session.log(f"The first page is {built / 'index.html'}")
 
 
 @nox.session

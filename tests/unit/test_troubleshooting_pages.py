@@ -1,0 +1,63 @@
+# Copyright: the hepix.vmimages contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The troubleshooting pages explain every refusal there is and no other, with the remedy that the code itself gives."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import typing as t
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import REMEDIES
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+WRITER = CHECKOUT / "docs" / "refusals" / "write.py"
+
+
+@pytest.fixture(scope="module")
+def writer() -> t.Any:
+    spec = importlib.util.spec_from_file_location("write_refusals", WRITER)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    # A dataclass looks its module up there.
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_code_is_explained_once_and_no_other(writer: t.Any) -> None:
+    explained = Counter(code for group in writer.groups() for code in group.codes)
+    missing = sorted(set(REMEDIES) - set(explained))
+    stale = sorted(set(explained) - set(REMEDIES))
+    twice = sorted(code for code, number in explained.items() if number > 1)
+    to_do = (
+        "Say in docs/refusals/<group>.yml what a code means and where it comes from, then run docs/refusals/write.py"
+    )
+    assert (missing, stale, twice) == ([], [], []), to_do
+
+
+def test_the_explanations_are_whole_sentences(writer: t.Any) -> None:
+    for group in writer.groups():
+        for code, told in group.codes.items():
+            assert set(told) == {"means", "cause"}, code
+            for text in told.values():
+                assert text[0].isupper() or text.startswith("``"), f"{code}: {text}"
+                assert text.endswith("."), f"{code}: {text}"
+
+
+def test_the_pages_are_what_the_table_says(writer: t.Any, tmp_path: Path) -> None:
+    for made in writer.write(tmp_path):
+        page = writer.PAGES / made.name
+        assert page.read_text(encoding="utf-8") == made.read_text(encoding="utf-8"), "Run docs/refusals/write.py"
+    assert {path.name for path in writer.PAGES.iterdir()} == {path.name for path in tmp_path.iterdir()}
+
+
+def test_the_pages_are_in_the_table_of_contents(writer: t.Any) -> None:
+    index = yaml.safe_load((CHECKOUT / "docs" / "docsite" / "extra-docs.yml").read_text(encoding="utf-8"))
+    listed = {page for section in index["sections"] for page in section["toctree"]}
+    assert {f"troubleshooting/{path.stem}" for path in writer.PAGES.iterdir()} <= listed
