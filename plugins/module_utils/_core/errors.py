@@ -229,6 +229,20 @@ REMEDIES: t.Final[t.Mapping[str, str]] = {
     "disk_place_refused": "Leave the place of the disk out, or choose one that the image sees in this mode.",
     "output_unsupported": "Choose another kind of template, or leave out what this one cannot express.",
     "domain_unreadable": "Hand over the XML of a domain as libvirt returns it.",
+    # the gate before a start
+    "gate_invalid": "Correct the named key of the gate's configuration; until then no machine starts here.",
+    "gate_unsafe": "Let only root write the gate's configuration, and the directories that lead to it (chmod go-w).",
+    "disk_foreign": "Start the machine from an image of the cache (image_instance), or allow it in the gate's "
+    "configuration.",
+    "disk_unseen": "Give the machine what the gate can look at: files and devices of this host. Otherwise allow this "
+    "kind, or this machine, in the gate's configuration.",
+    "disk_writable": "Lay an overlay on the file (qemu-img create -f qcow2 -b FILE -F FORMAT), or attach it read-only: "
+    "no guest may change it.",
+    "chain_refused": "Make the overlay anew on a file of the cache (qemu-img create -f qcow2 -b FILE -F FORMAT), and "
+    "leave backingStore out of the domain or let it say the same.",
+    "no_image_disk": "Give the machine a disk that is an image of the cache, and let it start from that.",
+    "instance_over": "Make a new instance (image_instance): the time of this one is over.",
+    "record_differs": "Make the instance anew (image_instance): its record speaks of another disk.",
     # instances
     "record_unsafe": "Let root own the directory of the instance records and all in it, and let nobody else write "
     "there (chmod go-w); then look at what was changed.",

@@ -4,7 +4,7 @@
 
 An image may name further files that a program which opens it would read as well: a backing file, external data,
 extents. Such an image is not what was endorsed, since those files are this host's; all of them are refused here.
-Sources: QEMU docs/interop/qcow2.rst; VMware Virtual Disk Format 5.0; Microsoft's VHD specification 1.0; QEMU
+Sources: that of `qcow2`; VMware Virtual Disk Format 5.0; Microsoft's VHD specification 1.0; QEMU
 block/vdi.c, block/vmdk.c and block/vpc.c for what is followed in practice.
 """
 
@@ -19,20 +19,10 @@ from pathlib import Path
 
 from ..errors import DiskError
 from ..transfer.atomic import storage_errors
-from . import vmdk
+from . import qcow2, vmdk
 from .window import Window
 
 SECTOR: t.Final = 512
-
-_QCOW: t.Final = b"QFI\xfb"
-_QCOW2_HEAD: t.Final = struct.Struct(">4sIQIIQIIQQIIQ")
-_QCOW3_HEAD: t.Final = struct.Struct(">QQQII")
-_DIRTY, _CORRUPT, _EXTERNAL = 1, 2, 4
-#: What QEMU knows: dirty, corrupt, external data, compression type, extended L2 entries.
-_KNOWN_FEATURES: t.Final = 0b11111
-_EXTENSION_BACKING: t.Final = 0xE2792ACA
-_EXTENSION_DATA: t.Final = 0x44415441
-_EXTENSION_LUKS: t.Final = 0x0537BE77
 
 _VDI_SIGNATURE: t.Final = struct.pack("<I", 0xBEDA107F)
 _VDI_AT: t.Final = 0x40
@@ -79,45 +69,12 @@ def _raw(window: Window) -> int:
 
 
 def _qcow2(window: Window) -> int:
-    if not _is_qcow(window):
-        raise window.mismatch("qcow2", "it does not begin like one")
-    (_magic, version, backing_at, backing_size, cluster_bits, size, crypt, _l1, _l1_at, _ref_at, _ref, _snaps, _at) = (
-        window.unpack(_QCOW2_HEAD, 0)
-    )
-    if version not in (2, 3):
-        raise window.mismatch("qcow2", f"it has version {version}")
-    if backing_at or backing_size:
-        name = window.read(backing_at, min(backing_size, 1023)).decode("utf-8", "replace")
-        raise window.refuse("backing_file", f"names the backing file {name!a}")
-    if crypt:
-        raise window.refuse("disk_unsupported", "is encrypted")
-    if not 9 <= cluster_bits <= 21:
-        raise window.refuse("disk_damaged", f"has clusters of 2^{cluster_bits} octets")
-    length = _QCOW2_HEAD.size
-    if version == 3:
-        incompatible, _compatible, _auto, _order, length = window.unpack(_QCOW3_HEAD, _QCOW2_HEAD.size)
-        if incompatible & _EXTERNAL:
-            raise window.refuse("external_file", "keeps its data in another file")
-        if incompatible & _CORRUPT:
-            raise window.refuse("disk_damaged", "is marked as corrupt")
-        if incompatible & ~_KNOWN_FEATURES:
-            raise window.refuse("disk_unsupported", f"needs unknown features ({incompatible:#x})")
-    _qcow2_extensions(window, length, 1 << cluster_bits)
-    return int(size)
-
-
-def _qcow2_extensions(window: Window, at: int, end: int) -> None:
-    while at + 8 <= min(end, window.size):
-        kind, length = window.unpack(struct.Struct(">II"), at)
-        if kind == 0:
-            return
-        if kind == _EXTENSION_DATA:
-            raise window.refuse("external_file", "names an external data file")
-        if kind == _EXTENSION_BACKING:
-            raise window.refuse("backing_file", "states the format of a backing file")
-        if kind == _EXTENSION_LUKS:
-            raise window.refuse("disk_unsupported", "is encrypted")
-        at += 8 + (length + 7) // 8 * 8
+    head = qcow2.read(window)
+    if head.backing is not None:
+        raise window.refuse("backing_file", f"names the backing file {head.backing!a}")
+    if head.backing_format is not None:
+        raise window.refuse("backing_file", "states the format of a backing file")
+    return head.virtual_size
 
 
 def _vdi(window: Window) -> int:
@@ -149,10 +106,6 @@ def _vhd(window: Window) -> int:
     return int(max(sizes))
 
 
-def _is_qcow(window: Window) -> bool:
-    return window.read(0, 4) == _QCOW
-
-
 def _is_vdi(window: Window) -> bool:
     return window.read(_VDI_AT, 4) == _VDI_SIGNATURE
 
@@ -170,7 +123,7 @@ _CHECKS: t.Final[t.Mapping[str, t.Callable[[Window], int]]] = {
 }
 #: A fixed VHD has its only mark at the end, where a raw disk may have anything.
 _BEGINNINGS: t.Final[t.Mapping[str, t.Callable[[Window], bool]]] = {
-    "qcow2": _is_qcow,
+    "qcow2": qcow2.begins,
     "vmdk": vmdk.begins,
     "vdi": _is_vdi,
     "vhd": _is_vhd,

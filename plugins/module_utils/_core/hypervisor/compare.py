@@ -58,7 +58,7 @@ def differences(wanted: str, found: str) -> tuple[Difference, ...]:
 
 def provenance_of(domain: str) -> dict[str, str] | None:
     """What the metadata says of the image; a hint, for whoever may define a domain can write it. None without ours."""
-    instance = _read(domain).find(f"metadata/{{{NAMESPACE}}}instance")
+    instance = read_domain(domain).find(f"metadata/{{{NAMESPACE}}}instance")
     if instance is None:
         return None
     prefix = f"{{{NAMESPACE}}}"
@@ -67,7 +67,7 @@ def provenance_of(domain: str) -> dict[str, str] | None:
 
 def facts(domain: str) -> dict[str, t.Any]:
     """What matters of a domain, by names such as ``disk vda path``; None is left to the hypervisor."""
-    root = _read(domain)
+    root = read_domain(domain)
     system = root.find("os/type")
     kind = {} if system is None else {"system": _text(system), "machine": _board(system.get("machine"))}
     cpu = root.find("cpu")
@@ -96,8 +96,8 @@ def facts(domain: str) -> dict[str, t.Any]:
     return found
 
 
-def _read(domain: str) -> _Element:
-    """libvirt writes no document type; whatever has one would rather tire the reader."""
+def read_domain(domain: str) -> _Element:
+    """The parsed domain; ``domain_unreadable``. libvirt writes no document type: what has one would tire the reader."""
     if len(domain) > _LARGEST or "<!" in domain.replace("<!--", "").replace("<![CDATA[", ""):
         raise HypervisorError("domain_unreadable", "The XML is too long, or declares a document type")
     try:

@@ -44,6 +44,7 @@ def parse(arguments: t.Sequence[str] | None) -> argparse.Namespace:
     cache_options.scrub(_cache_command(commands, "scrub", "read again the cached files that were not read for long"))
     _status(commands)
     _verdict(commands)
+    _gate(commands)
     _history(commands)
     _verify(commands)
     _rebaseline(commands)
@@ -133,6 +134,30 @@ def _verdict(commands: t.Any) -> None:
         help="refuse verdicts recorded longer ago than this, such as 12h (users who may not open the catalogue are "
         "answered from verdicts.json)",
     )
+
+
+def _gate(commands: t.Any) -> None:
+    parser = _add(commands, "gate", "tell whether a machine may start: all its disks must be of images that may run")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--domain", metavar="FILE", default="-", help="the domain as libvirt's XML (default: -, stdin)")
+    what.add_argument(
+        "--disk",
+        dest="disks",
+        metavar="[FORMAT:]PATH",
+        action="append",
+        default=[],
+        help="a disk of a machine that libvirt does not know, raw: or qcow2: (default: raw; may be repeated)",
+    )
+    parser.add_argument(
+        "--iso", dest="isos", metavar="PATH", action="append", default=[], help="with --disk: a read-only ISO"
+    )
+    parser.add_argument("--uuid", metavar="UUID", help="with --disk: of the machine, for the record of its instance")
+    parser.add_argument("--name", metavar="NAME", help="with --disk: of the machine")
+    parser.add_argument("--config", metavar="FILE", help="default: /etc/hepix-vmimages/gate.json, if it is there")
+    parser.add_argument(
+        "--operation", metavar="WORD", default="start", help="what is about to happen, for the log (default: start)"
+    )
+    parser.add_argument("--quiet", action="store_true", help="say nothing about a machine that may start")
 
 
 def _history(commands: t.Any) -> None:

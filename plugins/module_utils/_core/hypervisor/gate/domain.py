@@ -1,0 +1,177 @@
+# Copyright: the hepix.vmimages contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a domain would start from, read from its XML: its disks, and whatever else could bring a system in.
+
+Nothing of its metadata is read: whoever may define the domain may write it.
+Source: libvirt's documentation of the domain format, 9.0.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+
+from ...errors import HypervisorError
+from ..compare import read_domain
+
+if t.TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
+
+_QEMU: t.Final = "{http://libvirt.org/schemas/domain/qemu/1.0}"
+_XEN: t.Final = "{http://libvirt.org/schemas/domain/xen/1.0}"
+#: Kinds of `settings.KINDS` by the elements that belong to them.
+_BESIDE: t.Final = {
+    "commandline": (f"{_QEMU}commandline", f"{_XEN}commandline", f"{_QEMU}override"),
+    "devices": ("devices/hostdev", "devices/redirdev"),
+    "kernel": ("os/kernel", "os/initrd", "os/dtb"),
+}
+#: Where distributions have the firmware of machines.
+_FIRMWARE: t.Final = ("/usr/share/", "/usr/lib/")
+#: Where the data of a disk is, beside its own file.
+_ELSEWHERE: t.Final = ("dataStore", "slices", "encryption", "reservations")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A file below an overlay, as the domain states it."""
+
+    path: str
+    format: str | None
+
+
+@dataclass(frozen=True)
+class Disk:
+    """A disk: the file or device at `path` in this format, and what the domain says lies `below`, from the top;
+    `ends`: it says that nothing lies below that.
+
+    `readonly`: the guest cannot change what is at `path`; `removable`: it is a CD-ROM or a floppy disk. `unseen` tells
+    why the gate cannot look at it, with the kind of `settings.KINDS` that lets it through.
+    """
+
+    name: str
+    path: str = ""
+    format: str = "raw"
+    readonly: bool = False
+    removable: bool = False
+    below: tuple[Layer, ...] = ()
+    ends: bool = False
+    unseen: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Domain:
+    """A domain; `unseen` are kinds of `settings.KINDS` with what there is of them. `first` is the name of the disk
+    that it starts from first, or of something that is no disk."""
+
+    name: str
+    uuid: str
+    disks: tuple[Disk, ...]
+    unseen: tuple[tuple[str, str], ...] = ()
+    first: str = ""
+
+
+def read(text: str) -> Domain:
+    """The domain; `HypervisorError` ``domain_unreadable``."""
+    root = read_domain(text)
+    name, uuid = (root.findtext(key) or "" for key in ("name", "uuid"))
+    if not name.strip():
+        raise HypervisorError("domain_unreadable", "It is a domain without a name")
+    devices = root.findall("devices/disk")
+    is_xen = root.get("type") == "xen"
+    disks = tuple(disk for disk in (_disk(one, is_xen=is_xen) for one in devices) if disk is not None)
+    return Domain(name.strip(), uuid.strip().lower(), disks, tuple(_unseen(root)), _first(root, disks))
+
+
+def _unseen(root: Element) -> t.Iterator[tuple[str, str]]:
+    for kind, paths in _BESIDE.items():
+        for path in paths:
+            if root.find(path) is not None:
+                yield kind, path.split("}")[-1].split("/")[-1]
+    loader = (root.findtext("os/loader") or "").strip()
+    if loader and (not loader.startswith(_FIRMWARE) or ".." in loader):
+        yield "firmware", f"loader {loader}"
+
+
+def _first(root: Element, disks: t.Sequence[Disk]) -> str:
+    """The devices' own order excludes that of the system; without both it is the first disk."""
+    ordered = []
+    for device in root.findall("devices/*"):
+        boot = device.find("boot")
+        if boot is not None:
+            order = boot.get("order", "")
+            ordered.append((int(order) if order.isdecimal() else 0, _device_name(device)))
+    if ordered:
+        return min(ordered)[1]
+    first = root.find("os/boot")
+    if first is not None and first.get("dev") != "hd":
+        return first.get("dev", "")
+    return next((disk.name for disk in disks if not disk.removable), "")
+
+
+def _device_name(device: Element) -> str:
+    return _target(device) if device.tag == "disk" else device.tag
+
+
+def _target(disk: Element) -> str:
+    target = disk.find("target")
+    return "?" if target is None else target.get("dev", "?")
+
+
+def _disk(disk: Element, *, is_xen: bool) -> Disk | None:
+    """None for a drive without a medium."""
+    name, device = _target(disk), disk.get("device", "disk")
+    source, driver = disk.find("source"), disk.find("driver")
+    kind = disk.get("type", "file")
+    if source is None and device in ("cdrom", "floppy"):
+        return None
+    unseen = _hidden(disk, kind, source)
+    if unseen is not None:
+        return Disk(name, removable=device in ("cdrom", "floppy"), unseen=unseen)
+    stated = "raw" if driver is None else driver.get("type", "raw")
+    below, ends = _below(disk)
+    # Without its driver's word libvirt reads raw; Xen calls that aio as well.
+    return Disk(
+        name,
+        path=_path(source),
+        format="raw" if stated == "aio" else stated,
+        readonly=device == "cdrom" or disk.find("readonly") is not None or (_is_transient(disk) and not is_xen),
+        removable=device in ("cdrom", "floppy"),
+        below=below,
+        ends=ends,
+    )
+
+
+def _hidden(disk: Element, kind: str, source: Element | None) -> tuple[str, str] | None:
+    if kind == "network":
+        return "network_disks", "it is on the network"
+    if kind not in ("file", "block"):
+        return "other_disks", f"it is of type {kind}"
+    for holder in ([] if source is None else [source]) + [disk]:
+        for tag in _ELSEWHERE:
+            if holder.find(tag) is not None:
+                return "other_disks", f"it has {tag}"
+    if not _path(source).startswith("/"):
+        return "other_disks", "it names no file or device"
+    return None
+
+
+def _path(source: Element | None) -> str:
+    return "" if source is None else source.get("file") or source.get("dev") or ""
+
+
+def _is_transient(disk: Element) -> bool:
+    return disk.find("transient") is not None
+
+
+def _below(disk: Element) -> tuple[tuple[Layer, ...], bool]:
+    """What the domain says lies below, and whether an empty element ends it; what is no file has an empty path."""
+    layers: list[Layer] = []
+    store = disk.find("backingStore")
+    while store is not None:
+        source, kind = store.find("source"), store.find("format")
+        if source is None:
+            return tuple(layers), True
+        is_plain = store.get("type") in ("file", "block") and all(source.find(tag) is None for tag in _ELSEWHERE)
+        layers.append(Layer(_path(source) if is_plain else "", None if kind is None else kind.get("type")))
+        store = store.find("backingStore")
+    return tuple(layers), False
