@@ -12,7 +12,7 @@ from ..errors import HypervisorError, VmimagesError
 from ..hypervisor.gate import check, domain, log, settings
 from ..times import utc_now
 from ..transfer.atomic import storage_errors
-from .output import emit, emit_error, emit_json, emit_warnings, printable
+from .line.output import emit, emit_error, emit_json, emit_warnings, printable
 
 if t.TYPE_CHECKING:
     import argparse
