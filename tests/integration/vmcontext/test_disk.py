@@ -134,12 +134,17 @@ class TestX06NoDisk:
         assert done.console.count("No context disk found.") == 1
         assert time.monotonic() - began < 10
 
+    def test_devices_that_are_about_to_come_are_waited_for_once(self, vm: Guest) -> None:
+        vm.attach("vdb", BOTH)
+        vm.boot()
+        assert vm.read("settled") == "settle --timeout=30\n"
+
     def test_a_disk_that_comes_late_is_waited_for(self, vm: Guest) -> None:
         vm.write(
             "usr/local/sbin/sleep", '#!/bin/sh\n[ -e /waited ] && mv /dev/late /dev/vdb\necho "$*" >>/waited\n', 0o755
         )
         vm.attach("late", BOTH)
-        done = vm.boot("prologue-start", VMCONTEXT_EXPECTED="yes")
+        done = vm.boot("prologue-start", VMCONTEXT_EXPECTED="yes", VMCONTEXT_TIME_LIMIT="0")
         (vm.work / "dev/vdb").rename(vm.work / "dev/late")
         assert "The context disk is /dev/vdb." in done.console
         assert vm.read("waited") == "1\n1\n"

@@ -125,6 +125,13 @@ class TestX13Ttl:
         vm.boot(until="called")
         assert vm.read("called") == "shutdown -h +0\n"
 
+    def test_where_systemd_cannot_do_it_the_machine_is_switched_off(self, vm: Guest) -> None:
+        vm.write("usr/local/sbin/shutdown", "#!/bin/sh\nexit 1\n", 0o755)
+        (vm.work / "upper/run/systemd/system").mkdir(parents=True)
+        vm.attach("vdb", {"context.sh": f"{CONTEXT}TTL='0'\n"})
+        vm.boot("epilogue-start", until="called")
+        assert "poweroff " in vm.read("called")
+
     @pytest.mark.parametrize("ttl", ["2; touch /executed", "x", "99999999", "-1"])
     def test_what_is_no_number_is_told(self, vm: Guest, ttl: str) -> None:
         vm.attach("vdb", {"context.sh": f"TTL='{ttl}'\n"})

@@ -9,6 +9,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 import typing as t
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,6 +138,53 @@ def test_both_inits_are_served_and_again_is_no_change(tree: Tree) -> None:
     left = set(tree.everything()) - set(before)
     allowed = re.compile(r".*/(etc|systemd|system|[a-z-]+\.target\.wants|var|lib|hepix)")
     assert [path for path in left if not allowed.fullmatch(path)] == []
+
+
+RUNNING = """\
+set -e
+cd "$1"
+mkdir upper work root
+mount -t overlay overlay -o lowerdir=/,upperdir=upper,workdir=work root
+shift
+for place in /proc /dev "$@"; do
+    mkdir -p "root$place"
+    mount --rbind "$place" "root$place"
+done
+mkdir -p root/usr/local/sbin root/run/systemd/system root/etc/rc2.d
+printf '#!/bin/sh\\necho "$*" >>/called\\n' >root/usr/local/sbin/systemctl
+chmod 0755 root/usr/local/sbin/systemctl
+exec chroot root env PATH="/usr/local/sbin:$PATH" "$ANSIBLE_PLAYBOOK" "$PLAYBOOK" -e "$GIVEN"
+"""
+
+
+@pytest.mark.needs("unshare", "chroot")
+def test_a_running_system_is_served_as_a_tree_is(
+    tree: Tree, tmp_path: Path, ansible_environment: dict[str, str]
+) -> None:
+    """A copy of this system; its systemd, if there is one, is not asked, but a stand-in."""
+    (tmp_path / "running").mkdir()
+    repository = ROLE.parents[1]
+    given = {"vmcontext_root": "/", "vmcontext_init": "both", "vmcontext_manifest": False}
+    places = [tmp_path.parent, repository, Path(sys.base_prefix), Path(ansible_environment["HOME"])]
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", RUNNING, "running", tmp_path / "running", *places],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={
+            **ansible_environment,
+            "ANSIBLE_PLAYBOOK": str(Path(sys.executable).with_name("ansible-playbook")),
+            "PLAYBOOK": str(tree.playbook),
+            "GIVEN": json.dumps(given),
+        },
+    )
+    assert done.returncode == 0 and "[WARNING]" not in done.stdout + done.stderr, done.stdout + done.stderr
+    upper = tmp_path / "running/upper"
+    assert (upper / "usr/lib/vmcontext/vmcontext").is_file()
+    assert (upper / "etc/systemd/system/sysinit.target.wants/hepix-context-prologue.service").is_file()
+    assert (upper / "etc/rc2.d/S02vmcontext.prologue").readlink() == Path("../init.d/vmcontext.prologue")
+    assert (upper / "called").read_text() == "daemon-reload\n"
 
 
 def test_links_that_lead_out_of_the_tree_are_refused(tree: Tree, tmp_path: Path) -> None:

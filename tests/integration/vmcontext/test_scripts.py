@@ -31,6 +31,21 @@ def test_both_phases_run_with_every_shell(any_shell: Guest) -> None:
     assert "The prologue was done for the instance vm-1." in again.console
 
 
+def test_what_never_ends_is_ended_with_every_shell(any_shell: Guest) -> None:
+    """Together with what it started; a script that is in time keeps its daemons."""
+    hanging = f"{PROLOG}trap '' TERM\n(sleep 4; echo late >>/ran) &\nsleep 60\n"
+    daemon = f"{EPILOG}(sleep 2; echo daemon >/daemon) &\n"
+    any_shell.attach("vdb", {"prolog.sh": hanging, "epilog.sh": daemon, "context.sh": CONTEXT})
+    began = time.monotonic()
+    done = any_shell.boot(until="daemon", VMCONTEXT_TIME_LIMIT="1")
+    assert time.monotonic() - began < 30
+    assert done.status == {"prologue-start": 1, "epilogue-start": 0}
+    assert "prolog.sh took longer than 1 s and was ended." in done.console
+    assert "The prologue (prolog.sh) FAILED" in done.console and "The epilogue (epilog.sh) DONE" in done.console
+    assert any_shell.read("ran") == "prolog start\nepilog start\n" and any_shell.has("daemon")
+    assert not any_shell.has("var/lib/vmcontext/prologue.done")
+
+
 def test_secrets_and_hostile_values_with_every_shell(any_shell: Guest) -> None:
     """Written by context_iso, read in the guest: values are whole, nothing is executed, secrets do not stay."""
     hostile = 'it\'s\n$(touch /executed) `touch /executed` \\ "x"\nPATH=/nowhere\n'
@@ -77,6 +92,13 @@ class TestX04Scripts:
         vm.attach("vdb", {**BOTH, "init.sh": "echo init >>/ran\n"})
         vm.boot()
         assert vm.read("ran") == "prolog start\nepilog start\n"
+
+    def test_x16_init_is_left_to_one_context(self, vm: Guest) -> None:
+        vm.attach("vdb", {"init.sh": "echo init >>/ran\n", "context.sh": CONTEXT})
+        vm.write("etc/one-context.d/loc-99-execute-scripts", "")
+        done = vm.boot()
+        assert done.status == {"prologue-start": 0, "epilogue-start": 0}
+        assert "init.sh is left to one-context." in done.console and not vm.has("ran")
 
     def test_nothing_to_run_is_success(self, vm: Guest) -> None:
         vm.attach("vdb", {"context.sh": CONTEXT})
@@ -125,6 +147,14 @@ class TestX05Isolation:
         assert done.status == {"prologue-start": 1, "epilogue-start": 0}
         for place in (done.console, vm.read("var/log/vmcontext.log")):
             assert "why" in place and "The prologue (prolog.sh) FAILED" in place
+
+    @pytest.mark.parametrize("limit", ["1", "0"])
+    def test_a_hook_has_the_same_limit(self, vm: Guest, limit: str) -> None:
+        vm.write("etc/vmcontext.d/60-mine.sh", "# vmcontext: once prologue\nsleep 2\n")
+        vm.attach("vdb", BOTH)
+        done = vm.boot("prologue-start", VMCONTEXT_TIME_LIMIT=limit)
+        ended = "60-mine.sh took longer than 1 s and was ended." in done.console
+        assert ended is (limit == "1") and vm.read("ran") == "prolog start\n"
 
     def test_a_daemon_does_not_hold_up_the_boot(self, vm: Guest) -> None:
         vm.attach("vdb", {"prolog.sh": f"{PROLOG}sleep 60 &\n"})

@@ -16,6 +16,8 @@ VMCONTEXT_EXPECTED_WAIT=10
 VMCONTEXT_FREQUENCY=once
 # Names of hooks in /etc/vmcontext.d that do not run, such as '20-hostname'.
 VMCONTEXT_DISABLED=
+# How many seconds a script or a hook may take; 0 is for ever.
+VMCONTEXT_TIME_LIMIT=600
 VMCONTEXT_LOG=/var/log/vmcontext.log
 # secrets, all (but the scripts) or none: what is wiped from the copy of the disk after the epilogue.
 VMCONTEXT_WIPE=secrets

@@ -80,10 +80,21 @@ search_disk() {
     return 1
 }
 
+# So early in the start the kernel's modules for the disk may still be about to be loaded.
+settle_devices() {
+    if command -v udevadm >/dev/null 2>&1; then
+        udevadm settle --timeout=30 >/dev/null 2>&1
+    elif command -v udevsettle >/dev/null 2>&1; then
+        udevsettle --timeout=30 >/dev/null 2>&1
+    fi
+    return 0
+}
+
 # Returns 1 where there is no disk.
 acquire_disk() {
     rm -rf "$CONTEXT_DIR" "$STATE/acquired"
     mkdir -p "$MOUNT_POINT"
+    settle_devices
     left=$VMCONTEXT_WAIT
     [ "$VMCONTEXT_EXPECTED" != yes ] || left=$VMCONTEXT_EXPECTED_WAIT
     until search_disk; do

@@ -138,11 +138,14 @@ start_ttl() {
     minutes=$(((since + hours * 3600 - now + 59) / 60))
     [ $minutes -gt 0 ] || minutes=0
     say "This machine shuts down in $minutes minutes (TTL)."
-    if command -v shutdown >/dev/null 2>&1; then
-        shutdown -h "+$minutes" </dev/null >/dev/null 2>&1 &
-    else
-        (sleep $((minutes * 60)) && poweroff) </dev/null >/dev/null 2>&1 &
-    fi
+    # systemd's shutdown does not wait itself, and fails where there is no logind to do so.
+    (
+        if command -v shutdown >/dev/null 2>&1; then
+            shutdown -h "+$minutes" && exit 0
+            [ -d /run/systemd/system ] || exit 1
+        fi
+        sleep $((minutes * 60)) && poweroff
+    ) </dev/null >/dev/null 2>&1 &
 }
 
 wipe_copy() {

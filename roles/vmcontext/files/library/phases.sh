@@ -41,7 +41,13 @@ existing() {
 prologue_start() {
     acquire_disk || return 0
     INSTANCE=$(instance_id)
-    run_phase prologue "$(existing prolog.sh init.sh)"
+    script=$(existing prolog.sh init.sh)
+    # one-context runs it as well, and by its own rules.
+    if [ "${script##*/}" = init.sh ] && [ -d /etc/one-context.d ]; then
+        say "init.sh is left to one-context."
+        script=
+    fi
+    run_phase prologue "$script"
 }
 
 epilogue_start() {

@@ -19,16 +19,61 @@ interpreter() {
 run_script() {
     shell=$(interpreter "$1")
     if [ -n "$shell" ]; then
-        "$shell" "$LIBRARY/source.sh" source "$@" </dev/null >"$STATE/output" 2>&1
+        limited "$shell" "$LIBRARY/source.sh" source "$@"
     else
         chmod u+x "$1"
-        sh "$LIBRARY/source.sh" execute "$@" </dev/null >"$STATE/output" 2>&1
+        limited sh "$LIBRARY/source.sh" execute "$@"
     fi
     result=$?
     cat "$STATE/output"
     cat "$STATE/output" >>"$VMCONTEXT_LOG"
     rm -f "$STATE/output"
+    if [ "$late" = yes ]; then
+        say "${1##*/} took longer than $VMCONTEXT_TIME_LIMIT s and was ended."
+    fi
     return $result
+}
+
+# What never ends must not hold up the boot for ever. The signal comes from `alarm_after`, and ends the waiting even
+# for a process that nothing can end, such as one that waits for a dead server of files.
+late=no
+trap 'late=yes' ALRM
+
+limited() {
+    late=no
+    group=
+    ! command -v setsid >/dev/null 2>&1 || group=-
+    ${group:+setsid} "$@" </dev/null >"$STATE/output" 2>&1 &
+    script=$!
+    alarm=
+    if [ "$VMCONTEXT_TIME_LIMIT" -gt 0 ]; then
+        alarm_after "$VMCONTEXT_TIME_LIMIT" $$ </dev/null >/dev/null 2>&1 &
+        alarm=$!
+    fi
+    wait $script
+    result=$?
+    if [ $late = yes ]; then
+        result=124
+        kill -TERM "$group$script" 2>/dev/null
+        sleep 2
+        kill -KILL "$group$script" 2>/dev/null
+    fi
+    # Gone for certain before the next script, whose alarm it would be taken for.
+    if [ -n "$alarm" ]; then
+        kill -TERM $alarm 2>/dev/null
+        wait $alarm
+    fi
+    return $result
+}
+
+# alarm_after SECONDS PROCESS: nothing of it is left when it is told to end.
+alarm_after() {
+    trap '' ALRM
+    nap=
+    trap '[ -z "$nap" ] || kill $nap; exit 0' TERM
+    sleep "$1" &
+    nap=$!
+    wait $nap && kill -ALRM "$2"
 }
 
 told() {

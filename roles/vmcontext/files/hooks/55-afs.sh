@@ -1,0 +1,47 @@
+#!/bin/sh
+# Copyright: the hepix.vmimages contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# vmcontext: always prologue epilogue
+# Whether the client of AFS runs: AFS is on or off. Without the variable it is as the image has it.
+[ "$2" = start ] && [ -n "${AFS-}" ] || exit 0
+case "$AFS" in on | off) ;; *) echo "AFS is neither on nor off." && exit 1 ;; esac
+
+# Asked for without waiting: systemd starts nothing before the prologue is over.
+with_systemd() {
+    if [ "$AFS" = off ]; then
+        systemctl mask --runtime "$1.service" && systemctl --no-block stop "$1.service"
+    else
+        systemctl --no-block start "$1.service"
+    fi
+}
+
+# The prologue changes what is started, and the epilogue what was started before.
+with_sysv() {
+    if [ "$2" = epilogue ]; then
+        if [ "$AFS" = off ]; then "/etc/init.d/$1" stop; else "/etc/init.d/$1" start; fi
+    elif command -v chkconfig >/dev/null 2>&1; then
+        chkconfig "$1" "$AFS"
+    elif command -v update-rc.d >/dev/null 2>&1; then
+        if [ "$AFS" = off ]; then update-rc.d "$1" disable; else update-rc.d "$1" enable; fi
+    fi
+}
+
+found=no
+for name in openafs-client afs; do
+    if [ -d /run/systemd/system ]; then
+        for directory in /etc/systemd/system /usr/lib/systemd/system /lib/systemd/system; do
+            if [ -f "$directory/$name.service" ]; then
+                found=yes
+                [ "$1" = epilogue ] || with_systemd "$name" || exit 1
+                break
+            fi
+        done
+    elif [ -x "/etc/init.d/$name" ]; then
+        found=yes
+        with_sysv "$name" "$1" || exit 1
+    fi
+done
+if [ $found = no ] && [ "$AFS" = on ]; then
+    echo "AFS is on, and there is no client of AFS."
+    exit 1
+fi
