@@ -35,6 +35,7 @@ GROUPS = (
     "guest",
     "context",
     "machines",
+    "gate",
 )
 
 HEAD = """..

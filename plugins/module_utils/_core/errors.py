@@ -240,7 +240,7 @@ REMEDIES: t.Final[t.Mapping[str, str]] = {
     "no guest may change it.",
     "chain_refused": "Make the overlay anew on a file of the cache (qemu-img create -f qcow2 -b FILE -F FORMAT), and "
     "leave backingStore out of the domain or let it say the same.",
-    "no_image_disk": "Give the machine a disk that is an image of the cache, and let it start from that.",
+    "no_image_disk": "Give the machine a disk that is an image of the cache, and let it start from that one first.",
     "instance_over": "Make a new instance (image_instance): the time of this one is over.",
     "record_differs": "Make the instance anew (image_instance): its record speaks of another disk.",
     # instances
