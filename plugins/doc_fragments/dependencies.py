@@ -7,7 +7,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """Fragments hepix.vmimages.dependencies, .dependencies.transfer and .dependencies.iso."""
+    """Fragments hepix.vmimages.dependencies, .dependencies.transfer, .dependencies.iso and .dependencies.libvirt."""
 
     DOCUMENTATION = r"""
 options: {}
@@ -35,4 +35,15 @@ options: {}
 requirements:
   - python >= 3.9
   - pycdlib >= 1.14
+"""
+
+    # For modules that speak with a hypervisor.
+    LIBVIRT = r"""
+options: {}
+requirements:
+  - python >= 3.9
+  - libvirt-python >= 5.0, the system's package C(python3-libvirt)
+notes:
+  - The binding is for the system's own Python, C(/usr/bin/python3), which is found and used in place of an interpreter
+    that lacks it. An environment that is to have it as well is made with C(python3 -m venv --system-site-packages).
 """

@@ -33,11 +33,21 @@ _PROBE_TIMEOUT: t.Final = 20.0
 
 @dataclass(frozen=True)
 class Library:
-    """A library and the versions of it that will do: at least `minimum`, less than `below` (None: no upper bound)."""
+    """A library and the versions of it that will do: at least `minimum`, less than `below` (None: no upper bound).
+
+    `module` is what is imported, where that is not its name; `package` the system's, where pip would have to compile.
+    """
 
     name: str
     minimum: tuple[int, ...]
     below: tuple[int, ...] | None = None
+    module: str = ""
+    package: str = ""
+
+    @property
+    def imported(self) -> str:
+        """What is imported."""
+        return self.module or self.name
 
     @property
     def requirement(self) -> str:
@@ -54,6 +64,7 @@ class Library:
 
 
 CRYPTOGRAPHY: t.Final = Library("cryptography", (49,), (52,))
+LIBVIRT: t.Final = Library("libvirt-python", (5, 0), module="libvirt", package="python3-libvirt")
 PYCDLIB: t.Final = Library("pycdlib", (1, 14))
 REQUESTS: t.Final = Library("requests", (2, 28))
 
@@ -89,13 +100,13 @@ def ensure(module: AnsibleModule, libraries: Sequence[Library]) -> None:
 
 def lacking(libraries: Iterable[Library]) -> list[Lack]:
     """What this interpreter lacks, found without importing more than a version number."""
-    found = [Lack(library=library, found=installed_version(library.name)) for library in libraries]
+    found = [Lack(library=library, found=installed_version(library.name, library.imported)) for library in libraries]
     return [lack for lack in found if not lack.library.suits(lack.found)]
 
 
-def installed_version(name: str) -> str | None:
+def installed_version(name: str, module: str = "") -> str | None:
     """The version of an installed library, read from the file that states it: importing requests takes 0.15 s."""
-    spec = importlib.util.find_spec(name)
+    spec = importlib.util.find_spec(module or name)
     if spec is None or spec.origin is None:
         return None
     for stated in ("__about__.py", "__version__.py"):
@@ -126,8 +137,8 @@ def _probe(interpreter: str, libraries: Sequence[Library]) -> bool:
     names = [library.name for library in libraries]
     code = (
         "import importlib, importlib.metadata, json, sys\n"
-        f"modules = [importlib.import_module(name) for name in {names!r}]\n"
-        "versions = [importlib.metadata.version(module.__name__) for module in modules]\n"
+        f"modules = [importlib.import_module(name) for name in {[library.imported for library in libraries]!r}]\n"
+        f"versions = [importlib.metadata.version(name) for name in {names!r}]\n"
         "print(json.dumps([list(sys.version_info[:2]), versions]))"
     )
     try:
@@ -160,9 +171,15 @@ def sentence(lacks: Sequence[Lack], *, other: str | None, size: int) -> str:
 
 
 def install_command(libraries: Sequence[Library]) -> str:
-    """The shell command that makes the collection's environment."""
-    requirements = " ".join(f"'{library.requirement}'" for library in libraries)
-    return f"python3 -m venv {ENVIRONMENT} && {ENVIRONMENT}/bin/pip install {requirements}"
+    """The shell commands that make the collection's environment, where needed on top of the system's packages."""
+    packages = [library.package for library in libraries if library.package]
+    requirements = " ".join(f"'{library.requirement}'" for library in libraries if not library.package)
+    made = f"python3 -m venv {'--system-site-packages ' if packages else ''}{ENVIRONMENT}"
+    steps = [made, f"{ENVIRONMENT}/bin/pip install {requirements}"] if requirements else []
+    if packages:
+        # Its name is the same on Debian and its relatives, and on Red Hat's.
+        steps = [f"apt-get install {' '.join(packages)} (or dnf install)", *steps]
+    return " && ".join(steps)
 
 
 def _numbers(version: str) -> tuple[int, ...]:

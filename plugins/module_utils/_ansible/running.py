@@ -79,7 +79,7 @@ def _fail_partly(module: AnsibleModule, report: dict[str, t.Any]) -> t.NoReturn:
     """Fail for what did not succeed, with the first failure's code, and report all that was done."""
     first = report["failures"][0]
     count = len(report["failures"])
-    many = "" if count == 1 else f"{count} lists or images failed, the first: "
+    many = "" if count == 1 else f"{count} of them failed, the first: "
     module.fail_json(
         msg=f"{many}{first['detail']} {first['remedy']}",
         **{**report, "code": first["code"], "remedy": first["remedy"], "context": first["context"]},

@@ -174,7 +174,7 @@ def _image(known: Known) -> dict[str, t.Any]:
         "sha512": known.row["sha512"],
         "stat": dict(file.record) if file else None,
         "verdict": judged.as_dict(),
-        **({"format": known.metadata.get("hv:format")} if file else {}),
+        **({"format": known.metadata.get("hv:format"), "expires": _text(known.facts.expires)} if file else {}),
     }
 
 
@@ -197,6 +197,7 @@ def describe_list(assessor: Assessor, name: str) -> dict[str, t.Any]:
         "origin": subscription.origin or None,
         "endorsers": members.accepted(assessor.catalogue, name, subscription.terms),
         "title": record.title,
+        "signer": {key: record.signer.get(key) for key in ("dn", "ca")} if record.signer else None,
         "uri": subscription.uri,
         "version": facts.version,
         "created": _text(facts.created),

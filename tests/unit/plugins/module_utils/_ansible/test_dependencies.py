@@ -120,3 +120,15 @@ def test_arguments_too_large_to_hand_over_are_a_sentence(run_module: t.Any, othe
 def test_the_handover_counts_what_the_respawn_writes() -> None:
     # A quote and a non-ASCII letter grow: JSON escapes them, and so does the Python literal around it.
     assert dependencies.handover_size({"a": "é" * 100}) >= 700
+
+
+def test_what_pip_would_have_to_compile_is_the_systems_package() -> None:
+    command = dependencies.install_command([dependencies.LIBVIRT, PYCDLIB])
+    assert "install python3-libvirt" in command and "--system-site-packages" in command
+    assert "'pycdlib" in command and "'libvirt" not in command
+    assert "venv" not in dependencies.install_command([dependencies.LIBVIRT])
+
+
+@pytest.mark.needs("/usr/lib/python3/dist-packages/libvirt.py")
+def test_a_binding_of_another_name_is_found_where_the_system_has_it() -> None:
+    assert dependencies.suitable_interpreter([dependencies.LIBVIRT]) == "/usr/bin/python3"
