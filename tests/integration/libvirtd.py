@@ -74,6 +74,13 @@ class Libvirtd:
     _base: Path = field(repr=False)
     _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
+    @property
+    def inside(self) -> int:
+        """The number of a process in its namespaces, for nsenter."""
+        process = t.cast("subprocess.Popen[bytes]", self._process)
+        (first,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        return int(first)
+
     def start(self) -> None:
         """Start, and return when it answers."""
         with (self._base / "output.log").open("ab") as output:

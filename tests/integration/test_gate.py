@@ -1,0 +1,263 @@
+# Copyright: the hepix.vmimages contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The gate as libvirt's hook, in a real libvirtd: what may start starts, everything else is refused with its reason."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import typing as t
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import jinja2
+import pytest
+
+from ansible_collections.hepix.vmimages.plugins.module_utils import _core as core
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.hypervisor.instances import records
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.judgement import snapshot
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.store.state import StateDirectory
+
+from ..unit.plugins.module_utils._core.site.conftest import World
+from .libvirtd import GUEST_USER, NEEDS, PYTHON, Libvirtd, serve
+
+pytestmark = pytest.mark.needs(*NEEDS, "qemu-img")
+
+HOOK = Path(__file__).resolve().parents[2] / "roles" / "hypervisor" / "templates" / "libvirt-hook.sh.j2"
+APPROVED = "488dcdc4-9ab1-4fc8-a7ba-b7a5428ecb3d"
+OTHER = "588dcdc4-9ab1-4fc8-a7ba-b7a5428ecb3d"
+HELLO = "an endorsed system has started"
+
+
+def bootable(text: str = HELLO) -> bytes:
+    """A disk whose first sector writes a text to the serial line, and then sleeps."""
+    say = b"".join(b"\xb0" + bytes([octet]) + b"\xee" for octet in f"{text}\r\n".encode())
+    return (b"\xba\xf8\x03" + say + b"\xf4\xeb\xfd").ljust(510, b"\0") + b"\x55\xaa" + os.urandom(1024 * 1024 - 512)
+
+
+def rendered(environment: Path, configuration: Path) -> str:
+    """The hook as the role installs it."""
+    template = jinja2.Template(HOOK.read_text(), keep_trailing_newline=True)
+    return str(template.render(hypervisor_environment=environment, hypervisor_config_dir=configuration))
+
+
+@dataclass
+class Node:
+    """A host with libvirtd and the hook, and its site."""
+
+    libvirtd: Libvirtd
+    world: World
+
+    @property
+    def directory(self) -> Path:
+        return self.libvirtd.directory
+
+    @property
+    def records(self) -> Path:
+        return self.directory / "records"
+
+    def protect(self, how: str) -> None:
+        """Make the state read-only (``ro``) for libvirtd, as systemd's ReadOnlyPaths does, or not (``rw``)."""
+        enter = ["nsenter", "--mount", "--target", str(self.libvirtd.inside)]
+        state = str(self.world.state)
+        if subprocess.run([*enter, "mountpoint", "-q", state], check=False, timeout=20).returncode:
+            subprocess.run([*enter, "mount", "--bind", state, state], check=True, timeout=20)
+        subprocess.run([*enter, "mount", "-o", f"remount,bind,{how}", state], check=True, timeout=20)
+
+    def path(self, image: str = APPROVED) -> Path:
+        return Path(self.world.verdict(image)["path"])
+
+    def overlay(self, on: Path) -> Path:
+        path = self.directory / f"{uuid.uuid4()}.qcow2"
+        command = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", str(on), "-F", "raw", str(path)]
+        subprocess.run(command, check=True, timeout=60)
+        return path
+
+    def domain(self, disk: Path, *, kind: str = "qcow2", more: str = "", identity: str = "") -> Path:
+        """The file with a domain's XML."""
+        identity = identity or str(uuid.uuid4())
+        path = self.directory / f"{identity}.xml"
+        path.write_text(
+            f"""<domain type='qemu'><name>gate-{identity}</name><uuid>{identity}</uuid>
+            <metadata><hepix:instance xmlns:hepix='tag:hepix.org,2026:vmimages:instance'>
+              <hepix:uuid>{APPROVED}</hepix:uuid></hepix:instance></metadata>
+            <memory unit='MiB'>16</memory><vcpu>1</vcpu><os><type arch='x86_64' machine='pc'>hvm</type></os>
+            <devices><emulator>/usr/bin/qemu-system-x86_64</emulator>
+              <disk type='file' device='disk'><driver name='qemu' type='{kind}'/><source file='{disk}'/>{more}
+                <target dev='vda' bus='virtio'/></disk>
+              <serial type='file'><source path='{path.with_suffix(".log")}'/></serial>
+              <controller type='usb' model='none'/><memballoon model='none'/></devices></domain>"""
+        )
+        return path
+
+    def start(self, domain: Path) -> str:
+        """Start the domain, see that it runs, and end it; why it was refused, or nothing."""
+        try:
+            self.libvirtd.virsh("create", domain)
+        except subprocess.CalledProcessError as error:
+            return t.cast(str, error.stderr)
+        try:
+            self.libvirtd.console(domain.with_suffix(".log"), HELLO)
+        finally:
+            self.libvirtd.virsh("destroy", f"gate-{domain.stem}")
+        return ""
+
+    def record(self, domain: Path, disk: Path, image: str = APPROVED) -> None:
+        (of,) = snapshot.load(StateDirectory.at(self.world.state)).find("identifier", image)
+        found = disk.stat()
+        made = records.DiskRecord(str(disk), "copy", "raw", None, found.st_dev, found.st_ino)
+        end = self.world.now + timedelta(days=1)
+        of_image = records.ImageRecord(
+            image, of["version"], of["sha512"], 1, of["list"], "1", "/CN=E", "/CN=CA", end, str(self.path(image)), 1
+        )
+        name = f"gate-{domain.stem}"
+        records.write(
+            self.records,
+            records.Record(domain.stem, name, None, "qemu", self.world.now, None, "root", made, of_image),
+        )
+
+
+@pytest.fixture(scope="module")
+def node(
+    demo_ca: t.Any, demo_server: t.Any, _pki_template: Path, now: datetime, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Node]:
+    place = tmp_path_factory.mktemp("gate")
+    shutil.copytree(_pki_template, place / "pki", symlinks=True)
+    (place / "web").mkdir()
+    with serve() as libvirtd, demo_server.serve(place / "web") as server:
+        world = World(demo_ca.DemoCA(place / "pki", now), place / "web", server.uri, libvirtd.directory / "state", now)
+        world.publish("1", [world.image(APPROVED, octets=bootable()), world.image(OTHER, octets=bootable())])
+        world.subscribe(new_images="cache")
+        world.sync()
+        environment = place / "environment"
+        subprocess.run([PYTHON, "-m", "venv", "--without-pip", environment], check=True, timeout=60)
+        (packages,) = environment.glob("lib/python3*/site-packages")
+        (packages / "vmimages").symlink_to(Path(core.__path__[0]))
+        configuration = {"state_dir": str(world.state), "records_dir": str(libvirtd.directory / "records")}
+        (place / "gate.json").write_text(json.dumps(configuration))
+        libvirtd.stop()
+        installed = libvirtd.hooks / "qemu.d" / "50-hepix-vmimages"
+        installed.parent.mkdir()
+        installed.write_text(rendered(environment, place))
+        installed.chmod(0o755)
+        libvirtd.start()
+        node = Node(libvirtd, world)
+        node.protect("ro")
+        yield node
+
+
+@pytest.fixture
+def domain(node: Node) -> Path:
+    """A domain on an overlay of the approved image."""
+    return node.domain(node.overlay(node.path()))
+
+
+def test_an_overlay_on_an_approved_image_starts_and_leaves_the_image_as_it_is(node: Node, domain: Path) -> None:
+    before = node.path().stat()
+    assert node.start(domain) == ""
+    assert node.start(node.domain(node.overlay(node.path()))) == ""
+    after = node.path().stat()
+    assert (after.st_uid, after.st_ctime_ns) == (before.st_uid, before.st_ctime_ns)
+
+
+def test_an_image_that_nobody_approved_does_not_start(node: Node) -> None:
+    foreign = node.directory / "foreign.img"
+    foreign.write_bytes(bootable())
+    for domain in (node.domain(foreign, kind="raw"), node.domain(node.overlay(foreign))):
+        said = node.start(domain)
+        assert f"gate-{domain.stem} may not start: disk_foreign: Disk vda: {foreign}" in said
+
+
+def test_a_copy_starts_by_its_record_and_not_by_its_metadata(node: Node) -> None:
+    disk = node.directory / "copy.img"
+    shutil.copy(node.path(), disk)
+    domain = node.domain(disk, kind="raw")
+    assert "disk_foreign" in node.start(domain)
+    node.record(domain, disk)
+    assert node.start(domain) == ""
+    # The guest's user owns it now, as libvirt has it; and the guest may write what it likes.
+    with disk.open("r+b") as stream:
+        stream.seek(4096)
+        stream.write(b"written by the guest")
+    assert node.start(domain) == ""
+    assert "disk_foreign" in node.start(node.domain(disk, kind="raw"))
+
+
+def test_another_chain_in_the_domain_does_not_start(node: Node) -> None:
+    foreign = node.directory / "other.img"
+    foreign.write_bytes(bootable())
+    store = f"<backingStore type='file'><format type='raw'/><source file='{foreign}'/><backingStore/></backingStore>"
+    assert "chain_refused" in node.start(node.domain(node.overlay(node.path()), more=store))
+    right = store.replace(str(foreign), str(node.path()))
+    assert node.start(node.domain(node.overlay(node.path()), more=right)) == ""
+
+
+def test_what_was_saved_is_not_restored_after_a_blacklist(node: Node, domain: Path) -> None:
+    name, saved = f"gate-{domain.stem}", node.directory / "saved"
+    node.libvirtd.virsh("create", domain)
+    node.libvirtd.console(domain.with_suffix(".log"), HELLO)
+    node.libvirtd.virsh("save", name, saved)
+    node.world.decide("blacklist", APPROVED)
+    try:
+        with pytest.raises(subprocess.CalledProcessError) as refused:
+            node.libvirtd.virsh("restore", saved)
+        assert f"{name} may not start: blacklisted" in refused.value.stderr
+        assert "blacklisted" in node.start(domain)
+    finally:
+        node.world.decide("clear", APPROVED)
+    node.libvirtd.virsh("restore", saved)
+    node.libvirtd.virsh("destroy", name)
+
+
+def test_a_modified_and_a_withdrawn_image_do_not_start(node: Node) -> None:
+    domain = node.domain(node.overlay(node.path(OTHER)))
+    assert node.start(domain) == ""
+    file = node.path(OTHER)
+    with file.open("r+b") as stream:
+        stream.seek(4096)
+        stream.write(b"modified")
+    assert "file_changed" in node.start(domain)
+    node.world.publish("2", [node.world.image(APPROVED, octets=node.path().read_bytes())])
+    node.world.refresh()
+    assert "withdrawn" in node.start(domain)
+    node.world.sync()
+    assert "withdrawn" in node.start(domain)
+
+
+def test_without_a_read_only_cache_libvirt_gives_the_image_away_and_the_gate_notices(node: Node) -> None:
+    node.protect("rw")
+    try:
+        store = (
+            f"<backingStore type='file'><format type='raw'/><source file='{node.path()}'>"
+            "<seclabel model='dac' relabel='no'/></source><backingStore/></backingStore>"
+        )
+        assert node.start(node.domain(node.overlay(node.path()), more=store)) == ""
+        assert node.path().stat().st_uid == 0
+        domain = node.domain(node.overlay(node.path()))
+        assert node.start(domain) == ""
+        assert node.path().stat().st_uid == GUEST_USER
+        assert "file_changed" in node.start(domain)
+    finally:
+        node.protect("ro")
+
+
+def test_a_hook_without_its_gate_refuses_and_lets_everything_else_pass(node: Node, tmp_path: Path) -> None:
+    hook = tmp_path / "hook"
+    hook.write_text(rendered(tmp_path / "nowhere", tmp_path))
+    hook.chmod(0o755)
+
+    def call(*operation: str) -> int:
+        done = subprocess.run([hook, "a-domain", *operation, "-"], check=False, capture_output=True, timeout=20)
+        assert done.stdout == b""
+        return done.returncode
+
+    for operation in ("prepare", "migrate", "restore"):
+        assert call(operation, "begin") != 0
+    for operation in ("start", "started", "stopped", "release", "reconnect", "attach"):
+        assert call(operation, "begin") == 0
+    assert call("prepare", "end") == 0
