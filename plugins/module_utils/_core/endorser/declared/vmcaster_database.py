@@ -8,14 +8,13 @@ them is key and value. Nothing is written to it.
 
 from __future__ import annotations
 
-import contextlib
 import sqlite3
 import typing as t
 from pathlib import Path
 
 from ...errors import PublishError
+from ...foreign import reading
 from ...imagelist.model import ENDORSER, X509
-from ...transfer.atomic import storage_errors
 from .description import describe
 
 #: What a list or an image needs before it can be published.
@@ -42,14 +41,12 @@ def read_database(path: Path) -> list[dict[str, t.Any]]:
 
     Raises TransferError (``not_found``, ``not_readable``), PublishError ``publish_invalid`` for another file.
     """
-    with storage_errors(path, reading=True), path.open("rb"):
-        pass
-    try:
-        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-            return [_list(connection, *row) for row in connection.execute(_LISTS).fetchall()]
-    except sqlite3.Error as error:
-        detail = f"database: {path} is no database of vmcaster: {error}."
-        raise PublishError("publish_invalid", detail, option="database") from error
+    with reading(path, "vmcaster", _refused) as connection:
+        return [_list(connection, *row) for row in connection.execute(_LISTS).fetchall()]
+
+
+def _refused(detail: str) -> PublishError:
+    return PublishError("publish_invalid", detail, option="database")
 
 
 def _list(connection: sqlite3.Connection, number: int, identifier: str) -> dict[str, t.Any]:
