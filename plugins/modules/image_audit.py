@@ -58,6 +58,54 @@ options:
     type: list
     elements: str
     default: []
+  modes:
+    description:
+      - The modes that the image is said to boot in, as the list says of it. When left out, that is not checked.
+    type: list
+    elements: str
+    choices: [kvm, xen_hvm, xen_para, xen_pvh]
+  identity:
+    description:
+      - What C(/etc/hepix-image.json) of the image has to say, such as its C(uuid), C(title) and C(version) in the list.
+    type: dict
+  vulnerabilities:
+    description:
+      - A file with the known flaws of packages, for which nothing is asked of the network. Either entries of OSV - one,
+        a list, one a line, or the archive (zip) of an ecosystem - or one JSON object of fixed versions by package.
+      - Without it, or when it says nothing of the system, check P33 is V(unknown), which blocks. Then waive it, with
+        the reason.
+    type: path
+  package_keys:
+    description:
+      - The keys, by id or fingerprint, that packages of rpm may be signed by. When left out, any signature will do.
+        Signatures are not verified again.
+    type: list
+    elements: str
+    default: []
+  manifest:
+    description:
+      - The SPDX document of M(hepix.vmimages.image_manifest) that goes with the image, to be compared with what is
+        installed.
+    type: path
+  patterns:
+    description:
+      - A file of regular expressions (of Python), one a line, for what the endorser knows to be confidential. Every
+        file is searched. Neither the expression nor what it finds is told, only where.
+    type: path
+  scanner:
+    description:
+      - A command of the builder, as a list, that is run on the tree, such as a scanner for malware. C({root}) stands
+        for the directory. Status 0 is clean, 1 says that something was found, and any other is unknown.
+      - It is run in check mode, too. What it prints is a part of the report.
+    type: list
+    elements: str
+    default: []
+  free_space:
+    description:
+      - Whether swap, and the free space of ext2, ext3, ext4 and XFS, is searched for keys and hashes of passwords, if
+        O(image) is named.
+    type: bool
+    default: true
   waivers:
     description:
       - What the endorser accepts. Waivers are a part of the report.
@@ -108,6 +156,10 @@ EXAMPLES = r"""
     image: /srv/images/worker.img
     report: /srv/endorser/worker-1.4.audit.json
     text_report: /srv/endorser/worker-1.4.audit.txt
+    modes: [kvm, xen_hvm, xen_para]
+    vulnerabilities: /srv/endorser/osv-debian.zip
+    manifest: /srv/endorser/worker-1.4.spdx.json
+    scanner: [clamscan, --recursive, --infected, --no-summary, '{root}']
     waivers:
       - check: P22
         path: /var/log/*
@@ -197,7 +249,7 @@ report:
           type: str
           sample: 2.d
         severity:
-          description: V(error) or V(warning).
+          description: V(error), V(warning) or V(note).
           type: str
           sample: error
         title:
@@ -205,7 +257,7 @@ report:
           type: str
           sample: No ssh key lets anybody in
         result:
-          description: V(pass), V(fail), V(warn), V(waived), V(not_applicable) or V(unknown).
+          description: V(pass), V(fail), V(warn), V(note), V(waived), V(not_applicable) or V(unknown).
           type: str
           sample: fail
         why:
@@ -234,7 +286,7 @@ report:
               type: str
               sample: 0f3a9c5d1e2b
             severity:
-              description: V(error) or V(warning).
+              description: V(error), V(warning) or V(note).
               type: str
               sample: error
         waived:
@@ -259,9 +311,61 @@ report:
               type: str
               sample: 0f3a9c5d1e2b
             severity:
-              description: V(error) or V(warning).
+              description: V(error), V(warning) or V(note).
               type: str
               sample: error
+    rules:
+      description: The SHA-256 of the rules - of the table of checks, and of the code of each.
+      type: str
+      sample: 3b1f6a0c...
+    versions:
+      description: The versions of Python, Linux and the tools for images on the machine that audited.
+      type: dict
+      sample: {'python': '3.11.2', 'qemu-img': 'qemu-img version 7.2.9'}
+    given:
+      description: What the audit was given to compare with; files by their SHA-256.
+      type: dict
+      contains:
+        accounts:
+          description: The accounts that belong into the image.
+          type: list
+          elements: str
+          sample: []
+        free_space:
+          description: Whether free space was searched, where an image was named.
+          type: bool
+          sample: true
+        identity:
+          description: What the image has to say of itself.
+          type: dict
+          sample: {'version': '1.4'}
+        manifest:
+          description: The SHA-256 of the manifest.
+          type: str
+          sample: 0f3a9c5d1e2b...
+        modes:
+          description: The modes that it is said to boot in.
+          type: list
+          elements: str
+          sample: [kvm]
+        package_keys:
+          description: The keys that packages may be signed by.
+          type: list
+          elements: str
+          sample: []
+        patterns:
+          description: The SHA-256 of the file of patterns.
+          type: str
+          sample: 0f3a9c5d1e2b...
+        scanner:
+          description: The command that scanned.
+          type: list
+          elements: str
+          sample: [clamscan, --recursive, --infected, '{root}']
+        vulnerabilities:
+          description: The SHA-256 of the file about known flaws.
+          type: str
+          sample: 0f3a9c5d1e2b...
     waivers:
       description: The waivers.
       type: list
@@ -324,6 +428,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.running import run
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.guest.audit.auditing import Wanted, audit
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.guest.audit.inputs import read_inputs
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.guest.root.tree import Root
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.outcome import Outcome
 
@@ -333,6 +438,14 @@ ARGUMENTS = {
     "report": {"type": "path"},
     "text_report": {"type": "path"},
     "accounts": {"type": "list", "elements": "str", "default": []},
+    "modes": {"type": "list", "elements": "str", "choices": ["kvm", "xen_hvm", "xen_para", "xen_pvh"]},
+    "identity": {"type": "dict"},
+    "vulnerabilities": {"type": "path"},
+    "package_keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
+    "manifest": {"type": "path"},
+    "patterns": {"type": "path"},
+    "scanner": {"type": "list", "elements": "str", "default": []},
+    "free_space": {"type": "bool", "default": True},
     "waivers": {
         "type": "list",
         "elements": "dict",
@@ -351,9 +464,16 @@ ARGUMENTS = {
 def look(module: AnsibleModule) -> Outcome:
     """Audit the system, and outside check mode repair it and write the reports."""
     options = module.params
+    names = ("accounts", "modes", "vulnerabilities", "package_keys", "manifest", "patterns", "scanner", "free_space")
+    identity = options["identity"]
+    asked, given = read_inputs(
+        **{name: options[name] for name in names},
+        identity=None if identity is None else {str(key): str(value) for key, value in identity.items()},
+    )
     wanted = Wanted(
         waivers=options["waivers"],
-        accounts=frozenset(options["accounts"]),
+        asked=asked,
+        given=given,
         image=options["image"],
         fix=options["fix"],
         report=options["report"],

@@ -14,6 +14,8 @@ description:
     SPDX 2.3 document in JSON, which O(hepix.vmimages.imagelist_publish#module:images[].package_manifest) takes.
   - The databases are those of dpkg (C(status), and C(status.d) of images made without dpkg) and of rpm - SQLite (EL9,
     Fedora), ndb (SUSE) and Berkeley DB (EL5 to EL8). Neither dpkg nor rpm is needed, and nothing of the image is run.
+  - What no package brought is listed as well - distributions of Python, with their names and versions, and the trees
+    under C(/opt), C(/srv), C(/usr/local) and C(/cvmfs), each with a digest of all its files.
   - A database that is empty or cannot be read to its end is a refusal, never a shorter list.
   - The same packages give the same document, its namespace included. The time of its creation is that of the first one.
 author:
@@ -69,7 +71,7 @@ packages:
   returned: success
   contains:
     kind:
-      description: V(deb) or V(rpm).
+      description: V(deb), V(rpm), or V(pypi) for a distribution of Python that no package brought.
       type: str
       sample: rpm
     name:
@@ -108,6 +110,46 @@ packages:
       description: What it was built from, where stated.
       type: str
       sample: openssl-3.0.7-27.el9.src.rpm
+    built:
+      description: When it was built, in seconds since 1970; rpm alone tells.
+      type: int
+      sample: 1712345678
+    installed:
+      description: When it was installed, in seconds since 1970; rpm alone tells.
+      type: int
+      sample: 1732104000
+    key:
+      description: The id of the key that signed it; V(null) for a package without a signature, and for dpkg.
+      type: str
+      sample: d36cb86cb86b3716
+    path:
+      description: Where it lies, for what no package of the system brought; else V(null).
+      type: str
+      sample: /opt/vo/lib/python3.9/site-packages/numpy-1.26.4.dist-info
+unowned:
+  description:
+    - The directories under C(/opt), C(/srv), C(/usr/local) and C(/cvmfs) with files that no package brought, and what
+      else of programs is no package's.
+  type: list
+  elements: dict
+  returned: success
+  contains:
+    path:
+      description: The directory.
+      type: str
+      sample: /opt/vo
+    files:
+      description: How many files no package brought.
+      type: int
+      sample: 1204
+    size:
+      description: Their octets.
+      type: int
+      sample: 73400320
+    sha256:
+      description: A digest of their paths and of all that they hold, which another content would not have.
+      type: str
+      sample: 0f3a9c5d1e2b...
 databases:
   description: Where they were found.
   type: list

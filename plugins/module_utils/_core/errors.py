@@ -182,6 +182,10 @@ REMEDIES: t.Final[t.Mapping[str, str]] = {
     "packages_malformed": "Repair the database inside the image (rpm --rebuilddb, or restore it), and try again.",
     "report_inside": "Name a file that is not a part of the image: writing it would change what it speaks of.",
     "waiver_invalid": "Name a check of the table, a reason, and the last day of the waiver (YYYY-MM-DD).",
+    "audit_input_invalid": "Name a file that can be read, in the form that the option describes.",
+    "flaws_unknown": "Give the audit data of known flaws (option vulnerabilities), or waive the check with a reason.",
+    "space_unread": "Waive the check with a reason, or put the system on ext4 or XFS.",
+    "scanner_failed": "Run the scanner by hand on the mounted image: status 0 is clean, 1 says that it found some.",
     "audit_moved": "Shut down and unmount what writes to the image (mount it read-only), and audit it again.",
     "audit_writes": "Repair first, without naming the image; then unmount it, and audit the image as it is.",
     # the verdict

@@ -13,6 +13,9 @@ import pytest
 
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.guest.audit.table import TABLE
 
+#: Without data of known flaws no image passes.
+UNPATCHED = {"check": "P33", "path": None, "reason": "nothing is known of it", "until": "2999-12-31"}
+
 CHECKOUT = Path(__file__).resolve().parents[4]
 
 
@@ -25,6 +28,7 @@ def system(tmp_path: Path) -> Path:
         "etc/shadow": "root:*:1::::::\n",
         "etc/rc3.d/S12syslog": "",
         "var/lib/dpkg/status": "Package: one\nStatus: install ok installed\nVersion: 1\n",
+        "var/lib/dpkg/info/one.md5sums": "d41d8cd98f00b204e9800998ecf8427e  root/.profile\n",
         "root/.profile": "",
     }.items():
         (tree / path).parent.mkdir(parents=True, exist_ok=True)
@@ -35,7 +39,10 @@ def system(tmp_path: Path) -> Path:
 def test_a_report_is_written_once_and_can_be_published(bench: t.Any, system: Path, tmp_path: Path) -> None:
     report, text = tmp_path / "report.json", tmp_path / "report.txt"
     image = bench.image(audit_report=str(report))
+    flaws = tmp_path / "flaws.json"
+    flaws.write_text('{"one": "1"}')
     options = {"root": str(system), "image": image["path"], "report": str(report), "text_report": str(text)}
+    options.update(vulnerabilities=str(flaws), scanner=["true", "{root}"], modes=[], package_keys=["0xB86B3716"])
     assert bench.run("image_audit", options, check=True)["changed"] is True
     assert not report.exists()
     first = bench.done("image_audit", options)
@@ -62,7 +69,7 @@ def test_a_waiver_is_in_both_reports(bench: t.Any, system: Path, tmp_path: Path)
     (system / "root/.bash_history").write_text("ls\n")
     text = tmp_path / "report.txt"
     waiver = {"check": "P16", "reason": "shows how to start", "until": "2999-12-31"}
-    result = bench.done("image_audit", {"root": str(system), "waivers": [waiver], "text_report": str(text)})
+    result = bench.done("image_audit", {"root": str(system), "waivers": [waiver, UNPATCHED], "text_report": str(text)})
     assert result["report"]["result"] == "waived" and result["report"]["image"] is None
     assert "shows how to start" in text.read_text() and "waived: error: /root/.bash_history" in text.read_text()
 
@@ -81,6 +88,10 @@ def test_a_repair_is_told_and_done(bench: t.Any, system: Path) -> None:
         ({"report": "{root}/root/report.json"}, "report_inside"),
         ({"text_report": "{root}/report.txt"}, "report_inside"),
         ({"waivers": [{"check": "P77", "reason": "none", "until": "2999-12-31"}]}, "waiver_invalid"),
+        ({"vulnerabilities": "/nowhere.json"}, "audit_input_invalid"),
+        ({"patterns": "{root}/etc/shadow-"}, "audit_input_invalid"),
+        ({"manifest": "{root}/etc/passwd"}, "audit_input_invalid"),
+        ({"package_keys": ["everybody"]}, "audit_input_invalid"),
         ({"image": "/nowhere.img", "fix": True}, "audit_writes"),
         ({"image": "/nowhere.img"}, "not_found"),
         ({"root": "/nowhere"}, "root_missing"),

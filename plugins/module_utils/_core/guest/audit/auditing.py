@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from ...errors import GuestError
@@ -17,7 +17,7 @@ from ..packages.manifest import check_not_inside, read_existing
 from ..root.names import printable, shown
 from ..root.tree import Root
 from ..root.writing import remove, write
-from .model import Finding, Fix, Repair, Subject
+from .model import Asked, Finding, Fix, Repair, Subject
 from .places import read_places
 from .report import as_json, as_text, make_report, with_time_of
 from .running import Result, carry_out, read_waivers
@@ -28,11 +28,12 @@ class Wanted:
     """What to audit and where the reports go."""
 
     waivers: t.Sequence[t.Mapping[str, t.Any]] = ()
-    accounts: frozenset[str] = frozenset()
+    asked: Asked = field(default_factory=Asked)
     image: str | None = None
     fix: bool = False
     report: str | None = None
     text_report: str | None = None
+    given: t.Mapping[str, t.Any] = field(default_factory=dict)
 
 
 def audit(root: Root, wanted: Wanted, *, check: bool, now: datetime) -> Outcome:
@@ -58,7 +59,9 @@ def audit(root: Root, wanted: Wanted, *, check: bool, now: datetime) -> Outcome:
     if before != after:
         raise GuestError("audit_moved", f"{wanted.image} changed while it was audited", path=wanted.image)
     image = None if after is None else {"path": wanted.image, "size": after.size, "sha512": after.sha512}
-    made = make_report(results, waivers, system=printable(read_system(root).as_dict()), image=image, now=now)
+    made = make_report(
+        results, waivers, system=printable(read_system(root).as_dict()), image=image, given=wanted.given, now=now
+    )
     written = _write_reports(wanted, made, check=check)
     actions = tuple([{"action": item.text, "path": shown(item.path)} for item in repairs] + written)
     return Outcome(
@@ -71,7 +74,7 @@ def audit(root: Root, wanted: Wanted, *, check: bool, now: datetime) -> Outcome:
 
 
 def _subject(root: Root, wanted: Wanted) -> Subject:
-    return Subject(root, read_places(root), wanted.image, wanted.accounts)
+    return Subject(root, read_places(root), wanted.image, wanted.asked)
 
 
 def _repairs(root: Root, wanted: Wanted, results: t.Sequence[Result]) -> tuple[Repair, ...]:

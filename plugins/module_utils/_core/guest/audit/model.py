@@ -4,16 +4,28 @@
 
 from __future__ import annotations
 
+import functools
+import re
 import typing as t
 from dataclasses import dataclass, field
 
+from ..boot.survey import Survey, survey
+from ..disk.layout import Layout, read_layout
+from ..packages.content.owned import Owned
+from ..packages.flaws.data import Flaws
+from ..packages.listing import read_databases
+from ..packages.model import Database, Package
 from ..root.names import shown
 from ..root.tree import Root
 from .places import Places
 
-#: error blocks an endorsement, warning does not.
+#: error blocks an endorsement, warning and note do not; a note asks for nothing.
 ERROR: t.Final = "error"
 WARNING: t.Final = "warning"
+NOTE: t.Final = "note"
+
+#: As many findings of a check are told one by one.
+_EACH: t.Final = 100
 
 
 @dataclass(frozen=True)
@@ -31,13 +43,56 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """What the endorser says of the image, and what the audit is to compare it with; None: nothing was given.
+
+    `modes` are those that the image is said to boot in; `identity` what it is to say of itself; `listed` the packages
+    of a manifest, as (name, version); `scanner` a command, in which ``{root}`` stands for the tree.
+    """
+
+    accounts: frozenset[str] = frozenset()
+    package_keys: frozenset[str] = frozenset()
+    modes: tuple[str, ...] | None = None
+    identity: t.Mapping[str, str] | None = None
+    flaws: Flaws | None = None
+    listed: frozenset[tuple[str, str]] | None = None
+    patterns: tuple[re.Pattern[bytes], ...] | None = None
+    scanner: tuple[str, ...] = ()
+    scanner_timeout: float = 3600.0
+    free_space: bool = True
+
+
+@dataclass(frozen=True)
 class Subject:
-    """What is audited: the tree, what is known of its places, and what the endorser allows."""
+    """What is audited: the tree, what is known of its places, the image that it lies on, and what was asked.
+
+    What several checks read is read once. Each property raises `GuestError`, as often as it is asked for.
+    """
 
     root: Root
     places: Places
     image: str | None = None
-    accounts: frozenset[str] = frozenset()
+    asked: Asked = field(default_factory=Asked)
+
+    @functools.cached_property
+    def survey(self) -> Survey:
+        return survey(self.root, image=self.image)
+
+    @functools.cached_property
+    def databases(self) -> tuple[Database, ...]:
+        return read_databases(self.root)
+
+    @property
+    def packages(self) -> list[tuple[Database, Package]]:
+        return [(database, package) for database in self.databases for package in database.packages]
+
+    @functools.cached_property
+    def owned(self) -> Owned:
+        return Owned(self.root)
+
+    @functools.cached_property
+    def layout(self) -> Layout | None:
+        return None if self.image is None else read_layout(self.image)
 
 
 #: The findings; None: the check does not apply to this system.
@@ -73,3 +128,12 @@ def removing(_subject: Subject, findings: t.Sequence[Finding]) -> t.Iterator[Rep
     """Each file that was found goes."""
     for path in dict.fromkeys(finding.path for finding in findings):
         yield Repair(path, None, "removed")
+
+
+def most(findings: t.Sequence[Finding]) -> list[Finding]:
+    """The first hundred; how many more there are is a finding of the gravest of them."""
+    listed, rest = list(findings[:_EACH]), findings[_EACH:]
+    if rest:
+        grave = ERROR if any(item.severity == ERROR for item in rest) else rest[0].severity
+        listed.append(Finding("/", f"There are {len(rest)} more.", None, grave))
+    return listed

@@ -1,22 +1,18 @@
 # Copyright: the hepix.vmimages contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The places of a tree that an audit looks at: homes, files by pattern, and walks that end."""
+"""The places of a tree that an audit looks at: homes, and files by pattern."""
 
 from __future__ import annotations
 
 import fnmatch
 import hashlib
-import os
 import re
 import stat
 import typing as t
 from dataclasses import dataclass
 
 from ...errors import GuestError
-from ..root.names import shown
-from ..root.tree import CONFIGURATION, Root, guest_errors
-
-_ENTRIES: t.Final = 3_000_000
+from ..root.tree import CONFIGURATION, Root
 
 
 @dataclass(frozen=True)
@@ -109,39 +105,3 @@ def digest(root: Root, path: str) -> str | None:
     if not 0 < size_of(root, path) <= CONFIGURATION:
         return None
     return hashlib.sha256(root.read(path) or b"").hexdigest()[:12]
-
-
-def walk(root: Root, *tops: str, skip: t.Collection[str] = ()) -> t.Iterator[tuple[str, os.stat_result]]:
-    """Everything under the directories `tops`, each with its own status; links are not followed.
-
-    Nothing at or under a path of `skip` is given. Raises `GuestError` (guest_too_large for more than three million).
-    """
-    seen: set[tuple[int, int]] = set()
-    ahead = [top for top in reversed(tops) if root.is_directory(top)]
-    count = 0
-    while ahead:
-        directory = ahead.pop()
-        for name, status in _entries(root, directory, seen):
-            count += 1
-            if count > _ENTRIES:
-                raise GuestError("guest_too_large", f"{shown(directory)} of the tree has no end", path=shown(directory))
-            path = f"{directory.rstrip('/')}/{name}"
-            if path in skip:
-                continue
-            yield path, status
-            if stat.S_ISDIR(status.st_mode):
-                ahead.append(path)
-
-
-def _entries(root: Root, directory: str, seen: set[tuple[int, int]]) -> list[tuple[str, os.stat_result]]:
-    with root.spot(directory) as spot:
-        if spot.status is None or not spot.is_directory or (spot.status.st_dev, spot.status.st_ino) in seen:
-            return []
-        seen.add((spot.status.st_dev, spot.status.st_ino))
-        with guest_errors(directory):
-            fd = os.open(spot.name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=spot.directory)
-            try:
-                with os.scandir(fd) as entries:
-                    return sorted((entry.name, entry.stat(follow_symlinks=False)) for entry in entries)
-            finally:
-                os.close(fd)

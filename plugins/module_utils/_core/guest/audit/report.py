@@ -10,6 +10,7 @@ from datetime import date, datetime
 
 from ...times import to_text
 from ..root.names import printable
+from .disclosure import rules, versions
 from .running import UNKNOWN, Result, Waiver, verdict
 
 
@@ -19,9 +20,10 @@ def make_report(
     *,
     system: t.Mapping[str, t.Any],
     image: t.Mapping[str, t.Any] | None,
+    given: t.Mapping[str, t.Any],
     now: datetime,
 ) -> dict[str, t.Any]:
-    """The report; `image` has path, size and sha512, or is None where none was named."""
+    """The report; `image` has path, size and sha512, or is None; `given` is what the audit compared with."""
     checks = [
         {
             "id": result.check.id,
@@ -43,6 +45,9 @@ def make_report(
             "image": image,
             "system": dict(system),
             "checks": checks,
+            "rules": rules(),
+            "versions": versions(),
+            "given": dict(given),
             "waivers": [_waiver(waiver, now.date()) for waiver in waivers],
         }
     )

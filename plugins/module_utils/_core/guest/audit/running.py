@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from datetime import date
 
 from ...errors import GuestError
-from .model import ERROR, Check, Finding, Subject
+from .model import ERROR, WARNING, Check, Finding, Subject
 from .table import TABLE
 
-PASS, FAIL, WARN, WAIVED = "pass", "fail", "warn", "waived"
+PASS, FAIL, WARN, NOTED, WAIVED = "pass", "fail", "warn", "note", "waived"
 NOT_APPLICABLE, UNKNOWN = "not_applicable", "unknown"
 
 _DATE: t.Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
@@ -94,11 +94,12 @@ def _result(check: Check, subject: Subject, waivers: t.Sequence[Waiver], today: 
     if any(finding.severity == ERROR for finding in left):
         return Result(check, FAIL, left, accepted)
     if left:
-        return Result(check, WARN, left, accepted)
+        warned = any(finding.severity == WARNING for finding in left)
+        return Result(check, WARN if warned else NOTED, left, accepted)
     return Result(check, WAIVED if accepted else PASS, (), accepted)
 
 
 def verdict(results: t.Sequence[Result]) -> str:
-    """fail, unknown, waived or pass, the first that any check gives; a warning blocks nothing."""
+    """fail, unknown, waived or pass, the first that any check gives; warnings and notes block nothing."""
     given = {result.result for result in results}
     return next((name for name in (FAIL, UNKNOWN, WAIVED) if name in given), PASS)

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import typing as t
 
-from . import accounts, credentials, settings, traces
-from .model import ERROR, WARNING, Check, removing
+from .checks import accounts, claims, credentials, settings, software, space, traces
+from .model import ERROR, NOTE, WARNING, Check, removing
 
 TABLE: t.Final[tuple[Check, ...]] = (
     Check("P01", "2.d", ERROR, "No account has a password", accounts.passwords, accounts.lock),
@@ -40,16 +40,30 @@ TABLE: t.Final[tuple[Check, ...]] = (
     Check("P21", "2.d", ERROR, "Nothing is left of the installer", traces.installer, removing),
     Check("P22", "2.c", WARNING, "There are no logs, mails, jobs and caches", traces.logs),
     Check("P23", "2.c", WARNING, "There are no copies of edited files", traces.backups),
+    Check("P24", "2.c", WARNING, "Nothing secret is in free space and swap", space.residue),
     Check("P25", "practice", WARNING, "Every file system was unmounted", settings.journals),
     Check("P26", "2.d", WARNING, "sshd takes no passwords", settings.sshd),
     Check("P27", "practice", WARNING, "sudo gives root to nobody", settings.sudo),
     Check("P28", "2.e", ERROR, "The system can log", settings.logging),
     Check("P29", "2.f", ERROR, "The site can change the system", settings.changeable),
+    Check("P52", "2.f", WARNING, "The site can give its context", settings.context),
     Check("P30", "2.f", WARNING, "The site can ban somebody", settings.banning),
     Check("P31", "2.e", WARNING, "The clock is kept right", settings.clock),
-    Check("P34", "5", ERROR, "The packages can be listed", settings.package_database),
+    Check("P32", "2.e", NOTE, "What processes do is recorded", settings.accounting),
+    Check("P33", "2.b", ERROR, "No package has a flaw that is known", software.patched),
+    Check("P34", "5", ERROR, "The packages can be listed", software.package_database),
+    Check("P35", "5", ERROR, "The manifest lists what is installed", software.manifest),
+    Check("P36", "2.a", WARNING, "The packages are signed", software.signatures),
+    Check("P38", "1", WARNING, "Files are as their packages brought them", software.modified),
     Check("P39", "8", WARNING, "No program or file gives rights away", traces.writable),
     Check("P40", "8", WARNING, "No service trusts what it cannot check", settings.remote_shells),
     Check("P41", "practice", WARNING, "Services without use are off", settings.services),
     Check("P42", "practice", WARNING, "The disk suits every hypervisor", settings.layout),
+    Check("P43", "practice", ERROR, "The image boots as is said of it", claims.boot_modes),
+    Check("P44", "7", NOTE, "The licences can be listed", software.licences),
+    Check("P45", "1", ERROR, "The endorser's own scanner finds nothing", claims.scanner),
+    Check("P46", "2.c", WARNING, "The endorser's own patterns find nothing", claims.patterns),
+    Check("P47", "1", WARNING, "All of the disk is the system's", space.partitions),
+    Check("P49", "5", NOTE, "The image says which image it is", claims.identity),
+    Check("P51", "2.b", WARNING, "The newest kernel starts", software.newest_kernel),
 )

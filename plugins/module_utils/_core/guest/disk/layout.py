@@ -55,11 +55,15 @@ class Partition:
 
 @dataclass(frozen=True)
 class Layout:
-    """`table` is ``dos``, ``gpt`` or None (the whole disk is one file system)."""
+    """`table` is ``dos``, ``gpt`` or None (the whole disk is one file system).
+
+    `reserved` is where the tables themselves lie, as (begin, size) in octets.
+    """
 
     size: int
     table: str | None
     partitions: tuple[Partition, ...]
+    reserved: tuple[tuple[int, int], ...] = ()
 
     def as_dict(self) -> dict[str, t.Any]:
         return {
@@ -91,6 +95,7 @@ class _Disk:
         self._path = path
         self._file = file
         self._size = file.seek(0, os.SEEK_END)
+        self._reserved = [(0, _SECTOR)]
 
     def layout(self) -> Layout:
         head = self._read(0, HEAD)
@@ -104,8 +109,8 @@ class _Disk:
             whole = Partition(0, 0, self._size, "", False, identify(head))
             return Layout(self._size, None, (whole,))
         if any(kind == 0xEE for _active, kind, _start, _count in entries):
-            return Layout(self._size, "gpt", tuple(self._gpt()))
-        return Layout(self._size, "dos", tuple(self._dos(entries)))
+            return Layout(self._size, "gpt", tuple(self._gpt()), tuple(self._reserved))
+        return Layout(self._size, "dos", tuple(self._dos(entries)), tuple(self._reserved))
 
     def _whole(self, head: bytes) -> bool:
         """A FAT boot sector carries the signature of a partition table, too."""
@@ -138,6 +143,7 @@ class _Disk:
             sector = self._read(at * _SECTOR, _SECTOR)
             if len(sector) < _SECTOR or sector[510:512] != b"\x55\xaa":
                 raise self._malformed(f"There is no partition table at sector {at}")
+            self._reserved.append((at * _SECTOR, _SECTOR))
             active, kind, start, count = self._slots(sector)[0]
             if kind and count:
                 begin = (at + start) * _SECTOR
@@ -155,6 +161,9 @@ class _Disk:
         table, count, length = struct.unpack_from("<QII", header, 72)
         if length < 128 or length > 4096 or count > 1024:
             raise self._malformed(f"The GPT claims {count} entries of {length} octets")
+        octets = -(-count * length // _SECTOR) * _SECTOR
+        end = self._size // _SECTOR * _SECTOR
+        self._reserved += [(_SECTOR, _SECTOR), (table * _SECTOR, octets), (end - octets - _SECTOR, octets + _SECTOR)]
         entries = self._read(table * _SECTOR, count * length)
         for number in range(1, len(entries) // length + 1):
             entry = entries[(number - 1) * length : number * length]

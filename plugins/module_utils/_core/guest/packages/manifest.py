@@ -17,6 +17,7 @@ from ...transfer.atomic import storage_errors, write_atomic
 from ..boot.system import read_system
 from ..root.names import printable
 from ..root.tree import Root
+from .content.unowned import read_unowned
 from .listing import read_databases
 from .spdx import document, octets_of
 
@@ -31,15 +32,16 @@ def make_manifest(root: Root, *, dest: str | None, name: str | None, check: bool
     if dest is not None:
         check_not_inside(root, dest)
     databases = read_databases(root)
+    packages, trees = read_unowned(root)
     system = printable(read_system(root).as_dict())
     title = name or system["name"] or "system"
-    made = document(databases, name=title, system=system, created=now)
+    packages = (*(package for database in databases for package in database.packages), *packages)
+    made = document(packages, trees, name=title, system=system, created=now)
     existing = None if dest is None else read_existing(dest)
     octets = octets_of(made, existing)
     changed = dest is not None and octets != existing
     if changed and not check:
         write_atomic(t.cast(str, dest), octets)
-    packages = [package for database in databases for package in database.packages]
     return Outcome(
         changed=changed,
         before={"packages": _lines(existing)} if changed else {},
@@ -49,6 +51,7 @@ def make_manifest(root: Root, *, dest: str | None, name: str | None, check: bool
             "system": {key: system[key] for key in ("name", "id", "version")},
             "databases": [database.as_dict() for database in databases],
             "packages": [package.as_dict() for package in packages],
+            "unowned": [tree.as_dict() for tree in trees],
             "namespace": made["documentNamespace"],
             "document": dest,
             "sha512": None if dest is None else hashlib.sha512(octets).hexdigest(),

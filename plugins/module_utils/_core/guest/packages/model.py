@@ -21,7 +21,11 @@ _NAME: t.Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._@~-]*\Z")
 
 @dataclass(frozen=True)
 class Package:
-    """`version` is without epoch and release; `release` is None where there is none; `kind`: deb or rpm."""
+    """`version` is without epoch and release; `release` is None where there is none; `kind`: deb, rpm, pypi or conda.
+
+    `built` and `installed` are times (seconds since 1970), `key` is the id of the key that signed it: rpm alone knows.
+    `path` is where it lies, for what no package of the system brought.
+    """
 
     kind: str
     name: str
@@ -33,6 +37,10 @@ class Package:
     maintainer: str | None = None
     licence: str | None = None
     source: str | None = None
+    built: int | None = None
+    installed: int | None = None
+    key: str | None = None
+    path: str | None = None
 
     @property
     def full_version(self) -> str:
@@ -42,6 +50,19 @@ class Package:
 
     def as_dict(self) -> dict[str, t.Any]:
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class OwnedFile:
+    """A file that a package brought: `digest` is that of its content then, in hexadecimal digits; None: not known."""
+
+    package: str
+    path: str
+    algorithm: str | None = None
+    digest: str | None = None
+    mode: int | None = None
+    config: bool = False
+    ghost: bool = False
 
 
 @dataclass(frozen=True)

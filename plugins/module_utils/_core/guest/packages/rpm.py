@@ -12,8 +12,8 @@ from pathlib import Path
 
 from ..root.tree import Root
 from . import berkeley, ndb
-from .header import read_package
-from .model import DATABASE, PACKAGES, Database, Package, malformed
+from .header import read_files, read_package
+from .model import DATABASE, PACKAGES, Database, OwnedFile, malformed
 
 _DIRECTORIES: t.Final = ("/usr/lib/sysimage/rpm", "/var/lib/rpm", "/usr/share/rpm")
 _STEPS: t.Final = 20_000_000
@@ -26,16 +26,30 @@ def read_rpm(root: Root) -> list[Database]:
 
     One directory may hold two of them after a conversion; rpm itself reads the newest format, and so does this.
     """
-    found: list[Database] = []
+    found = []
+    for path, kind, headers in _databases(root):
+        packages = (read_package(header, path) for header in headers)
+        found.append(Database(path, kind, tuple(package for package in packages if package is not None)))
+    return found
+
+
+def read_rpm_files(root: Root) -> t.Iterator[OwnedFile]:
+    """Every file of every package in the databases of rpm. Raises `GuestError`."""
+    for path, _kind, headers in _databases(root):
+        for header in headers:
+            yield from read_files(header, path)
+
+
+def _databases(root: Root) -> t.Iterator[tuple[str, str, t.Iterator[bytes]]]:
+    """The path, format and headers of each database."""
     places = {root.resolve(path): None for path in _DIRECTORIES if root.is_directory(path)}
     for place in places:
         for name, kind in (("rpmdb.sqlite", "sqlite"), ("Packages.db", "ndb"), ("Packages", "bdb")):
             path = f"{place}/{name}"
             octets = root.read(path, limit=DATABASE)
             if octets is not None:
-                found.append(Database(path, kind, tuple(_packages(_values(root, path, kind, octets), path))))
+                yield path, kind, _headers(_values(root, path, kind, octets), path)
                 break
-    return found
 
 
 def _values(root: Root, path: str, kind: str, octets: bytes) -> Values:
@@ -44,7 +58,7 @@ def _values(root: Root, path: str, kind: str, octets: bytes) -> Values:
     return ndb.values(octets, path) if kind == "ndb" else berkeley.values(octets, path)
 
 
-def _packages(values: Values, path: str) -> t.Iterator[Package]:
+def _headers(values: Values, path: str) -> t.Iterator[bytes]:
     count = 0
     for number, value in values:
         if number == 0:
@@ -52,9 +66,7 @@ def _packages(values: Values, path: str) -> t.Iterator[Package]:
         count += 1
         if count > PACKAGES:
             raise malformed(path, f"it has more than {PACKAGES} packages")
-        package = read_package(value, path)
-        if package is not None:
-            yield package
+        yield value
 
 
 def _sqlite(octets: bytes, journal: bytes | None, path: str) -> Values:

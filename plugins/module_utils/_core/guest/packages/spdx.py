@@ -9,11 +9,13 @@ import json
 import re
 import typing as t
 import uuid
-from datetime import datetime
+from datetime import datetime, timezone
 from urllib.parse import quote
 
 from ...times import to_text
-from .model import Database, Package
+from ..root.names import shown
+from .content.unowned import Tree
+from .model import Package
 
 _CREATOR: t.Final = "Tool: hepix.vmimages"
 _NOTHING: t.Final = "NOASSERTION"
@@ -23,10 +25,15 @@ _SYSTEM: t.Final = "SPDXRef-System"
 
 
 def document(
-    databases: t.Sequence[Database], *, name: str, system: t.Mapping[str, t.Any], created: datetime
+    installed: t.Iterable[Package],
+    trees: t.Sequence[Tree],
+    *,
+    name: str,
+    system: t.Mapping[str, t.Any],
+    created: datetime,
 ) -> dict[str, t.Any]:
     """The document. `system` has name, id and version; the namespace is a name of all the content but `created`."""
-    packages = sorted({package for base in databases for package in base.packages}, key=_order)
+    packages = sorted(set(installed), key=_order)
     entries: list[dict[str, t.Any]] = [_system(name, system)]
     texts: dict[str, str] = {}
     for package in packages:
@@ -34,6 +41,7 @@ def document(
         if reference is not None and package.licence is not None:
             texts[reference] = package.licence
         entries.append(_entry(package, reference, system.get("id")))
+    entries += [_tree(tree) for tree in trees]
     made: dict[str, t.Any] = {
         "spdxVersion": "SPDX-2.3",
         "dataLicense": "CC0-1.0",
@@ -93,7 +101,8 @@ def _entry(package: Package, licence: str | None, distribution: str | None) -> d
         "licenseConcluded": _NOTHING,
         "licenseDeclared": licence or _NOTHING,
         "copyrightText": _NOTHING,
-        **({"sourceInfo": f"built from {package.source}"} if package.source else {}),
+        **({"sourceInfo": _sources(package)} if package.source or package.path or package.key else {}),
+        **({"builtDate": _time(package.built)} if package.built is not None else {}),
         "externalRefs": [
             {
                 "referenceCategory": "PACKAGE-MANAGER",
@@ -101,6 +110,33 @@ def _entry(package: Package, licence: str | None, distribution: str | None) -> d
                 "referenceLocator": _purl(package, distribution),
             }
         ],
+    }
+
+
+def _sources(package: Package) -> str:
+    found = [f"built from {package.source}"] if package.source else []
+    found += [f"signed by {package.key}"] if package.key else []
+    found += [f"found at {package.path}"] if package.path else []
+    return ", ".join(found)
+
+
+def _time(seconds: int) -> str:
+    return to_text(datetime.fromtimestamp(seconds, timezone.utc))
+
+
+def _tree(tree: Tree) -> dict[str, t.Any]:
+    """Files that no package brought: another content has another digest."""
+    return {
+        "SPDXID": f"SPDXRef-tree-{_digest(tree.path)}",
+        "name": shown(tree.path),
+        "comment": f"{tree.files} files, {tree.size} octets, that no package brought; the digest is of all of them",
+        "checksums": [{"algorithm": "SHA256", "checksumValue": tree.sha256}],
+        "downloadLocation": _NOTHING,
+        "filesAnalyzed": False,
+        "primaryPackagePurpose": "OTHER",
+        "licenseConcluded": _NOTHING,
+        "licenseDeclared": _NOTHING,
+        "copyrightText": _NOTHING,
     }
 
 
@@ -116,6 +152,10 @@ def _purl(package: Package, distribution: str | None) -> str:
     qualifiers = [] if package.arch is None else [f"arch={quote(package.arch, safe='')}"]
     if package.kind == "rpm" and package.epoch is not None:
         qualifiers.append(f"epoch={package.epoch}")
+    if package.kind == "pypi":
+        return f"pkg:pypi/{quote(re.sub('[-_.]+', '-', package.name.lower()), safe='')}@{quote(version, safe='')}"
+    if package.kind == "conda":
+        return f"pkg:conda/{quote(package.name.lower(), safe='')}@{quote(version, safe='')}"
     space = quote((distribution or "unknown").lower(), safe="")
     tail = f"?{'&'.join(qualifiers)}" if qualifiers else ""
     return f"pkg:{package.kind}/{space}/{quote(package.name.lower(), safe='')}@{quote(version, safe='')}{tail}"

@@ -4,8 +4,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import struct
+import subprocess
 import typing as t
 from datetime import date, datetime, timezone
 from pathlib import Path
@@ -14,12 +17,24 @@ import pytest
 
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import GuestError
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.guest.audit.auditing import Wanted, audit
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.guest.audit.inputs import read_inputs
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.guest.audit.table import TABLE
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.guest.root.tree import Root
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=timezone.utc)
 HASH = "$6$saltsalt$V3rySecretHashV3rySecretHashV3rySecretHash"
 KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAAsecret\n-----END OPENSSH PRIVATE KEY-----\n"
+
+IDENTITY = {
+    "uuid": "6ad3cb44-9b8e-4b3c-8a4f-0c4d9c2f8d11",
+    "title": "worker",
+    "version": "1.4",
+    "created": "2026-11-20T12:00:00Z",
+    "endorser": "/DC=org/CN=A",
+}
+SSHD = "the program\n"
+CONFIG = ("VIRTIO_PCI", "VIRTIO_BLK", "VIRTIO_NET", "EXT4_FS", "SERIAL_8250_CONSOLE")
+ENTRY = "menuentry 'one' {\n linux /boot/vmlinuz-6.1.0-9-amd64 root=LABEL=root ro console=ttyS0\n}\n"
 
 CLEAN: t.Final = {
     "etc/os-release": 'ID=debian\nVERSION_ID="12"\nPRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\n',
@@ -45,13 +60,46 @@ CLEAN: t.Final = {
     "usr/lib/systemd/systemd": "",
     "usr/lib/systemd/systemd-journald": "",
     "usr/lib/systemd/system/regenerate.service": "[Service]\nExecStart=/usr/bin/ssh-keygen -A\n",
-    "usr/sbin/sshd": "",
+    "usr/sbin/sshd": SSHD,
     "root/.bashrc": "alias ll='ls -l'\n",
     "root/.ssh/authorized_keys": "# none\n",
     "srv/g/data": "x\n",
     "var/log/wtmp": "",
     "tmp/.keep": "",
     "var/lib/dpkg/status": "Package: base-files\nStatus: install ok installed\nVersion: 12.4\n",
+    "var/lib/dpkg/info/base-files.list": "/.\n/usr\n/usr/sbin\n/usr/sbin/sshd\n",
+    "var/lib/dpkg/info/base-files.md5sums": f"{hashlib.md5(SSHD.encode()).hexdigest()}  usr/sbin/sshd\n",
+    "usr/share/doc/base-files/copyright": "Format: https://x\n\nFiles: *\nLicense: GPL-2\n",
+    "etc/apt/sources.list": "deb https://deb.debian.org/debian bookworm main\n",
+    "etc/hepix-image.json": json.dumps(IDENTITY),
+    "etc/systemd/system/multi-user.target.wants/auditd.service": "[Unit]\n",
+    "etc/systemd/system/sysinit.target.wants/hepix-context-prologue.service": "[Unit]\n",
+    "boot/vmlinuz-6.1.0-9-amd64": "",
+    "boot/config-6.1.0-9-amd64": "".join(f"CONFIG_{name}=y\n" for name in CONFIG),
+    "lib/modules/6.1.0-9-amd64/modules.builtin": "".join(
+        f"kernel/{name}.ko\n" for name in ("virtio_pci", "virtio_blk", "virtio_net", "ext4")
+    ),
+    "boot/grub/grub.cfg": ENTRY,
+}
+
+#: What the endorser gives: files are written beside the tree.
+GIVEN: t.Final = {
+    "modes": ["kvm"],
+    "identity": {"title": "worker", "version": "1.4"},
+    "vulnerabilities": '{"base-files": "12.4", "absent": "2"}',
+    "manifest": json.dumps(
+        {
+            "packages": [
+                {"name": "Debian"},
+                {
+                    "name": "base-files",
+                    "versionInfo": "12.4",
+                    "externalRefs": [{"referenceLocator": "pkg:deb/debian/base-files@12.4"}],
+                },
+            ]
+        }
+    ),
+    "patterns": "# of the experiment\nunpublished [Rr]esult\n",
 }
 
 Plant = t.Union[dict[str, str], t.Callable[[Path], None]]
@@ -97,13 +145,26 @@ def setuid(tree: Path) -> None:
 
 def disk(tree: Path) -> None:
     """A disk without a partition table, with a file system that was not unmounted."""
+    image = tree.parent / "disk.img"
+    command = ["mke2fs", "-q", "-F", "-t", "ext4", "-O", "^has_journal", str(image), "256K"]
+    subprocess.run(command, check=True, capture_output=True)
+    octets = bytearray(image.read_bytes())
+    octets[1024 + 0x60] |= 0x04
+    image.write_bytes(octets)
+
+
+def partitioned(tree: Path, *, swap: bytes = b"", behind: bytes = b"") -> None:
+    """A disk with one partition of swap, which holds some octets, and others behind it."""
     octets = bytearray(64 * 1024)
-    octets[1024 + 0x38 : 1024 + 0x3A] = b"\x53\xef"
-    octets[1024 + 0x60] = 0x04
+    octets[510:512] = b"\x55\xaa"
+    octets[446:462] = struct.pack("<B3xB3xII", 0, 0x82, 8, 64)
+    octets[8 * 512 + 4086 : 8 * 512 + 4096] = b"SWAPSPACE2"
+    octets[8 * 512 + 8192 : 8 * 512 + 8192 + len(swap)] = swap
+    octets[72 * 512 : 72 * 512 + len(behind)] = behind
     (tree.parent / "disk.img").write_bytes(octets)
 
 
-# id, what is planted, the path and line of the finding, fail or warn
+# id, what is planted, the path and line of the finding, fail, warn or note
 PLANTED: t.Final[list[tuple[str, Plant, str, int | None, str]]] = [
     ("P01", instead("etc/shadow", "grid:!:", f"grid:{HASH}:"), "/etc/shadow", 3, "fail"),
     ("P01", instead("etc/shadow", "grid:!:", f"grid:!{HASH}:"), "/etc/shadow", 3, "fail"),
@@ -166,6 +227,8 @@ PLANTED: t.Final[list[tuple[str, Plant, str, int | None, str]]] = [
     ("P21", {"root/anaconda-ks.cfg": f"rootpw --iscrypted {HASH}\n"}, "/root/anaconda-ks.cfg", None, "fail"),
     ("P22", {"var/log/messages": "x\n"}, "/var/log/messages", None, "warn"),
     ("P23", {"etc/hosts.bak": "x\n"}, "/etc/hosts.bak", None, "warn"),
+    ("P24", lambda tree: partitioned(tree, swap=KEY.encode()), "/", None, "warn"),
+    ("P24", lambda tree: partitioned(tree, swap=f"root:{HASH}:1::".encode()), "/", None, "warn"),
     ("P25", disk, "/", None, "warn"),
     (
         "P26",
@@ -178,9 +241,27 @@ PLANTED: t.Final[list[tuple[str, Plant, str, int | None, str]]] = [
     ("P28", {"etc/systemd/journald.conf": "[Journal]\nStorage=none\n"}, "/etc", None, "fail"),
     ("P28", add("auth.*\t~\n", "etc/rsyslog.conf"), "/etc/rsyslog.conf", 3, "fail"),
     ("P29", instead("etc/fstab", "errors=remount-ro", "ro"), "/etc/fstab", 1, "fail"),
+    ("P52", without("etc/systemd/system/sysinit.target.wants/hepix-context-prologue.service"), "/etc", None, "warn"),
     ("P30", without("etc/hosts.deny"), "/etc", None, "warn"),
     ("P31", without("etc/systemd/system/sysinit.target.wants/systemd-timesyncd.service"), "/etc", None, "warn"),
+    ("P32", without("etc/systemd/system/multi-user.target.wants/auditd.service"), "/etc", None, "note"),
+    ("P33", instead("../vulnerabilities", '"12.4"', '"12.4+deb12u1"'), "/var/lib/dpkg/status", None, "fail"),
     ("P34", {"var/lib/dpkg/status": ""}, "/", None, "fail"),
+    (
+        "P35",
+        add("\nPackage: other\nStatus: install ok installed\nVersion: 1\n", "var/lib/dpkg/status"),
+        "/var/lib/dpkg/status",
+        None,
+        "fail",
+    ),
+    (
+        "P36",
+        add("deb [trusted=yes] http://vo.example/ ./\n", "etc/apt/sources.list"),
+        "/etc/apt/sources.list",
+        2,
+        "warn",
+    ),
+    ("P38", {"usr/sbin/sshd": "another program\n"}, "/usr/sbin/sshd", None, "fail"),
     ("P39", setuid, "/opt/vo/bin/helper", None, "warn"),
     ("P40", {"root/.rhosts": "+ +\n"}, "/root/.rhosts", None, "fail"),
     (
@@ -191,6 +272,14 @@ PLANTED: t.Final[list[tuple[str, Plant, str, int | None, str]]] = [
         "warn",
     ),
     ("P42", disk, "/", None, "warn"),
+    ("P43", instead("boot/grub/grub.cfg", "6.1.0-9-amd64 root", "6.1.0 root"), "/boot", None, "fail"),
+    ("P44", without("usr/share/doc/base-files/copyright"), "/var/lib/dpkg/status", None, "note"),
+    ("P45", instead("../scanner", "true", "grep -l alias {root}/root/.bashrc && exit 1"), "/", None, "fail"),
+    ("P46", {"srv/g/notes": "\nan unpublished result\n"}, "/srv/g/notes", 2, "warn"),
+    ("P47", lambda tree: partitioned(tree, behind=b"x"), "/", None, "warn"),
+    ("P49", without("etc/hepix-image.json"), "/etc/hepix-image.json", None, "note"),
+    ("P49", instead("etc/hepix-image.json", "1.4", "1.3"), "/etc/hepix-image.json", None, "warn"),
+    ("P51", {"boot/vmlinuz-6.1.0-10-amd64": ""}, "/boot/grub/grub.cfg", None, "warn"),
 ]
 
 
@@ -199,6 +288,10 @@ def tree(tmp_path: Path) -> Path:
     """The clean system."""
     made = tmp_path / "system"
     lay(made, CLEAN)
+    for name, text in GIVEN.items():
+        if isinstance(text, str):
+            (tmp_path / name).write_text(text)
+    (tmp_path / "scanner").write_text("true\n")
     return made
 
 
@@ -220,9 +313,12 @@ def plant(tree: Path, what: Plant) -> None:
         lay(tree, what)
 
 
-def run(tree: Path, *, check: bool = False, **wanted: t.Any) -> t.Any:
+def run(tree: Path, *, check: bool = False, ask: t.Mapping[str, t.Any] | None = None, **wanted: t.Any) -> t.Any:
+    files = {name: str(tree.parent / name) for name in ("vulnerabilities", "manifest", "patterns")}
+    scanner = ["sh", "-c", (tree.parent / "scanner").read_text().replace("{root}", "$1"), "sh", "{root}"]
+    asked, given = read_inputs(**{**GIVEN, **files, "scanner": scanner, **(ask or {})})
     with Root(tree) as root:
-        return audit(root, Wanted(**wanted), check=check, now=NOW)
+        return audit(root, Wanted(asked=asked, given=given, **wanted), check=check, now=NOW)
 
 
 def checks(outcome: t.Any) -> dict[str, t.Any]:
@@ -238,8 +334,10 @@ def test_a_clean_system_passes_every_check(tree: Path) -> None:
     outcome = run(tree)
     results = {name: check["result"] for name, check in checks(outcome).items()}
     assert {name: result for name, result in results.items() if result != "pass"} == {
+        "P24": "not_applicable",
         "P25": "not_applicable",
         "P42": "not_applicable",
+        "P47": "not_applicable",
     }
     assert outcome.data["report"]["result"] == "pass" and not outcome.changed
 
@@ -253,7 +351,8 @@ def test_a_planted_violation_is_found(
     tree: Path, name: str, what: Plant, path: str, line: int | None, result: str
 ) -> None:
     plant(tree, what)
-    outcome = run(tree, image=image_of(tree))
+    image = image_of(tree)
+    outcome = run(tree, image=image, ask={"modes": None} if image else {})
     check = checks(outcome)[name]
     assert (check["result"], [(item["path"], item["line"]) for item in check["findings"]]) == (result, [(path, line)])
     assert outcome.data["report"]["result"] == ("fail" if result == "fail" else "pass")
@@ -356,4 +455,4 @@ def test_accounts_that_no_system_has_are_contained(tree: Path) -> None:
 
 def test_accounts_that_belong_there_are_left(tree: Path) -> None:
     plant(tree, add("anna:x:1000:1000::/home/anna:/bin/bash\n", "etc/passwd"))
-    assert run(tree, accounts=frozenset({"anna"})).data["report"]["result"] == "pass"
+    assert run(tree, ask={"accounts": ["anna"]}).data["report"]["result"] == "pass"

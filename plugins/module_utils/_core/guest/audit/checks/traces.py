@@ -5,15 +5,18 @@
 from __future__ import annotations
 
 import fnmatch
+import os
 import stat
 import typing as t
 
-from ..plan.draft import Draft
-from ..plan.network import plan_network
+from ...plan.draft import Draft
+from ...plan.network import plan_network
+from ...root.tree import Root
+from ...root.walking import walk
+from ..model import ERROR, Finding, Repair, Subject
+from ..places import files, records, size_of
 from .accounts import is_hash
 from .credentials import found
-from .model import ERROR, Finding, Repair, Subject
-from .places import files, records, size_of, walk
 
 _HISTORY: t.Final = [
     ".bash_history",
@@ -74,6 +77,11 @@ _SPOOLS: t.Final = [
 ]
 _BACKUPS: t.Final = ("*~", "*.bak", "*.orig", "*.rpmsave", "*.rpmorig", "*.dpkg-old", "*.pre-v2v", "#*#", ".*.swp")
 _EACH: t.Final = 100
+_SMALL: t.Final = 64 * 1024
+_SYSTEM: t.Final = (
+    *("/bin/", "/sbin/", "/lib/", "/lib64/"),
+    *("/usr/bin/", "/usr/sbin/", "/usr/lib/", "/usr/lib64/", "/usr/libexec/"),
+)
 
 
 def history(subject: Subject) -> list[Finding]:
@@ -145,27 +153,26 @@ def backups(subject: Subject) -> t.Iterator[Finding]:
             yield Finding(path, "A copy that was left behind.", None, ERROR if hashes else None)
 
 
-_SMALL: t.Final = 64 * 1024
-
-
 def writable(subject: Subject) -> t.Iterator[Finding]:
-    """Programs that give rights away in places of their own, and files that everybody may write."""
-    system = (
-        "/bin/",
-        "/sbin/",
-        "/usr/bin/",
-        "/usr/sbin/",
-        "/lib/",
-        "/lib64/",
-        "/usr/lib/",
-        "/usr/lib64/",
-        "/usr/libexec/",
-    )
+    """Programs that give rights away and are no package's, and files that everybody may write."""
+    owned = subject.owned.files
     for path, status in walk(subject.root, "/", skip=("/proc", "/sys", "/dev", "/run")):
         mode = status.st_mode
-        if stat.S_ISREG(mode) and mode & (stat.S_ISUID | stat.S_ISGID) and mode & 0o111 and not path.startswith(system):
-            yield Finding(path, "A set-user-id or set-group-id program outside the system's directories.")
-        elif stat.S_ISREG(mode) and mode & stat.S_IWOTH:
+        own = path in owned if owned else path.startswith(_SYSTEM)
+        if stat.S_ISREG(mode) and mode & (stat.S_ISUID | stat.S_ISGID) and mode & 0o111:
+            if not own:
+                yield Finding(path, "A set-user-id or set-group-id program that is no package's.")
+        elif stat.S_ISREG(mode) and mode & 0o111 and not own and _has_capabilities(subject.root, path):
+            yield Finding(path, "A program with capabilities that is no package's.")
+        if stat.S_ISREG(mode) and mode & stat.S_IWOTH:
             yield Finding(path, "Everybody may write the file.")
         elif stat.S_ISDIR(mode) and mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
             yield Finding(path, "Everybody may remove other people's files in the directory.")
+
+
+def _has_capabilities(root: Root, path: str) -> bool:
+    with root.open(path) as file:
+        try:
+            return bool(os.getxattr(file.fileno(), "security.capability"))
+        except OSError:
+            return False

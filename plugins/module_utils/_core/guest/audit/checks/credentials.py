@@ -8,8 +8,9 @@ import re
 import stat
 import typing as t
 
-from .model import WARNING, Finding, Repair, Subject
-from .places import digest, files, rows, size_of, walk
+from ...root.walking import walk
+from ..model import WARNING, Finding, Repair, Subject
+from ..places import digest, files, rows, size_of
 
 _KEY: t.Final = re.compile(rb"^-----BEGIN (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----", re.MULTILINE)
 _SMALL: t.Final = 64 * 1024

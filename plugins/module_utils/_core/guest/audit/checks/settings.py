@@ -4,23 +4,37 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import re
+import sys
 import typing as t
 
-from ...errors import GuestError
-from ..boot.system import has_command, read_system
-from ..disk.layout import Layout, read_layout
-from ..formats.fstab import Fstab
-from ..packages.listing import read_databases
-from ..plan.draft import Draft
-from ..plan.services import plan_services
-from ..plan.wishes import Wishes
-from .model import ERROR, WARNING, Finding, Subject
-from .places import files, matching, rows
+from ...boot.system import has_command, read_system
+from ...formats.fstab import Fstab
+from ...plan.draft import Draft
+from ...plan.services import plan_services
+from ...plan.wishes import Wishes
+from ...root.tree import Root, guest_errors
+from ..model import ERROR, WARNING, Finding, Subject
+from ..places import files, matching, rows
 
 _SSHD: t.Final = "/etc/ssh/sshd_config"
 _LOGGERS: t.Final = ("rsyslog", "syslog", "syslog-ng", "sysklogd", "inetutils-syslogd")
 _CLOCKS: t.Final = ("chronyd", "chrony", "ntpd", "ntp", "ntpsec", "openntpd", "systemd-timesyncd")
+_CONTEXT: t.Final = (
+    *("hepix-context-prologue", "vmcontext.prologue", "cloud-init", "cloud-init-local", "cloud-init-main"),
+    *("one-context", "one-context-local", "vmcontext", "amiconfig", "hepix"),
+)
+#: What a site changes: where its logs go, and who may log in.
+_SITES: t.Final = (
+    *("/etc/rsyslog.conf", "/etc/rsyslog.d", "/etc/syslog.conf", "/etc/hosts.allow", "/etc/hosts.deny"),
+    *("/etc/passwd", "/etc/shadow", "/etc/group", "/etc/pam.d", "/etc/security", "/etc/grid-security", "/etc"),
+)
+#: FS_IOC_GETFLAGS, and FS_IMMUTABLE_FL and FS_APPEND_FL of its answer.
+_GET_FLAGS: t.Final = 0x80086601
+_FIXED: t.Final = 0x10 | 0x20
+_RECORDERS: t.Final = ("auditd", "psacct", "acct")
 _REMOTE: t.Final = ("telnet", "rsh", "rlogin", "rexec", "shell", "login", "exec", "tftp", "finger")
 _ADMINISTRATORS: t.Final = ("root", "%sudo", "%wheel", "%admin")
 
@@ -123,14 +137,48 @@ def _journal(subject: Subject) -> bool:
 
 
 def changeable(subject: Subject) -> list[Finding] | None:
-    """Whether the site can change the system at all: the root is not mounted read-only."""
+    """Whether the site can change the system at all: neither a read-only root nor an attribute is in its way."""
+    found = [
+        Finding(path, "Nothing can change it: it has the attribute immutable or append-only (chattr).")
+        for path in _SITES
+        if is_fixed(subject.root, path)
+    ]
     octets = subject.root.read("/etc/fstab")
     if octets is None:
-        return None
+        return found or None
     mount = Fstab.parse(octets).of("/")
     if mount is not None and "ro" in mount.options:
-        return [Finding("/etc/fstab", "The root of the system is read-only: no site can configure it.", mount.line + 1)]
-    return []
+        what = "The root of the system is read-only: no site can configure it."
+        found.append(Finding("/etc/fstab", what, mount.line + 1))
+    return found
+
+
+def is_fixed(root: Root, path: str) -> bool:
+    """Whether a file or directory has an attribute by which nobody can change it, on a file system that has such."""
+    with root.spot(path) as spot:
+        if not (spot.is_file or spot.is_directory):
+            return False
+        with guest_errors(path):
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            fd = os.open(spot.name, flags, dir_fd=spot.directory)
+    try:
+        answer = fcntl.ioctl(fd, _GET_FLAGS, bytes(8))
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+    return bool(int.from_bytes(answer[:4], sys.byteorder) & _FIXED)
+
+
+def context(subject: Subject) -> list[Finding]:
+    """Whether something in the image takes a site's context: that is how a site configures it."""
+    root = subject.root
+    if enabled(subject, _CONTEXT) or any(root.is_file(f"/etc/systemd/system-generators/{name}") for name in _CONTEXT):
+        return []
+    generated = [f"{lib}/systemd/system-generators/cloud-init-generator" for lib in ("/lib", "/usr/lib")]
+    if any(root.is_file(path) for path in generated):
+        return []
+    return [Finding("/etc", "Nothing starts that takes the context of a site (vmcontext, cloud-init, one-context).")]
 
 
 def banning(subject: Subject) -> list[Finding]:
@@ -147,17 +195,11 @@ def clock(subject: Subject) -> list[Finding]:
     return [] if enabled(subject, _CLOCKS) else [Finding("/etc", "No service that keeps the clock right starts.")]
 
 
-def package_database(subject: Subject) -> list[Finding]:
-    """Whether the packages can be listed."""
-    try:
-        read_databases(subject.root)
-    except GuestError as error:
-        if error.code not in ("packages_missing", "packages_malformed"):
-            raise
-        return [
-            Finding(str(error.context.get("path", "/")) if error.code == "packages_malformed" else "/", error.detail)
-        ]
-    return []
+def accounting(subject: Subject) -> list[Finding]:
+    """Whether auditd or process accounting is there and starts."""
+    if enabled(subject, _RECORDERS):
+        return []
+    return [Finding("/etc", "Neither auditd nor process accounting starts.")]
 
 
 def remote_shells(subject: Subject) -> t.Iterator[Finding]:
@@ -185,7 +227,7 @@ def services(subject: Subject) -> list[Finding]:
 
 def layout(subject: Subject) -> list[Finding] | None:
     """Whether the disk is as every hypervisor takes it (A01, A02)."""
-    read = _layout(subject)
+    read = subject.layout
     if read is None:
         return None
     found = (
@@ -202,7 +244,7 @@ def layout(subject: Subject) -> list[Finding] | None:
 
 def journals(subject: Subject) -> list[Finding] | None:
     """Whether every file system was unmounted."""
-    read = _layout(subject)
+    read = subject.layout
     if read is None:
         return None
     return [
@@ -210,7 +252,3 @@ def journals(subject: Subject) -> list[Finding] | None:
         for item in read.partitions
         if item.filesystem is not None and item.filesystem.dirty
     ]
-
-
-def _layout(subject: Subject) -> Layout | None:
-    return None if subject.image is None else read_layout(subject.image)

@@ -8,8 +8,8 @@ import re
 import typing as t
 from collections import Counter
 
-from .model import WARNING, Finding, Repair, Subject
-from .places import digest, files, matching, records
+from ..model import WARNING, Finding, Repair, Subject
+from ..places import digest, files, matching, records
 
 _NO_LOGIN: t.Final = frozenset({"nologin", "false", "sync", "shutdown", "halt", "true"})
 _BACKUPS: t.Final = tuple(
@@ -77,7 +77,7 @@ def people(subject: Subject) -> list[Finding]:
         if account.uid is not None
         and first <= account.uid <= last
         and account.shell.rsplit("/", 1)[-1] not in _NO_LOGIN
-        and account.name not in subject.accounts
+        and account.name not in subject.asked.accounts
     ]
 
 
