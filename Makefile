@@ -49,9 +49,10 @@ demo: collection
 	@$(ANSIBLE) $(BIN)/ansible-playbook hepix.vmimages.demo -e '{"hepix_vmimages_demo_report": "$(CURDIR)/$(REPORT)"}'
 	@cat $(REPORT)
 
-# Most tests wait for a process or a disk: one worker for each core. What a file's tests share is made once, and the
-# files that take long begin first.
-WORKERS = --numprocesses logical --maxprocesses 4 --dist loadfile
+# Most tests wait for a process or a disk: one worker for each core. What a file's tests share is made once. The files
+# that take long are those of the integration: as the command names them they begin, or else one worker has such a file
+# left when the other has nothing to do.
+WORKERS = --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test: .venv/.tests collection
 	@tests/prepare
