@@ -17,6 +17,7 @@ REPORT = .venv/demo-report.txt
 help:
 	@echo "make demo    the main path on this machine: publish, subscribe, approve, cache, verdict, withdraw (no root)"
 	@echo "make test    unit and integration tests (as root on Debian it installs nginx, chromium and others if missing)"
+	@echo "make test-boot  boot images under QEMU and Xen, emulated (root; 30 minutes at most; Debian's packages are fetched)"
 	@echo "make fuzz    feed the verifier with broken messages for SECONDS (60)"
 	@echo "make lint    ansible-test sanity, ansible-lint, mypy, ruff"
 	@echo "make docs    the documentation site, in .venv/docs"
@@ -57,6 +58,14 @@ WORKERS = --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope
 test: .venv/.tests collection
 	@tests/prepare
 	@$(ANSIBLE) $(BIN)/python -m pytest $(WORKERS) --durations=10 tests/integration tests/unit
+
+# An emulated machine keeps one core busy; images are built once, and kept in the user's cache.
+BOOT_WORKERS = --numprocesses logical --maxprocesses 2 --dist loadfile
+.PHONY: test-boot
+test-boot: .venv/.tests collection
+	@tests/prepare
+	@tests/boot/prepare
+	@$(ANSIBLE) $(BIN)/python -m pytest $(BOOT_WORKERS) -o tmp_path_retention_policy=none --durations=10 tests/boot
 
 # Where there is no wheel of atheris for this Python, Hypothesis takes its place.
 .venv/.fuzz: .venv/.tests
