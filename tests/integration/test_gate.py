@@ -19,11 +19,14 @@ import jinja2
 import pytest
 
 from ansible_collections.hepix.vmimages.plugins.module_utils import _core as core
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.durations import parse_duration
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.hypervisor.gate import ending, settings
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.hypervisor.gate.virsh import Virsh
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.hypervisor.instances import records
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.judgement import snapshot
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.store.state import StateDirectory
 
-from ..unit.plugins.module_utils._core.site.conftest import World
+from ..unit.plugins.module_utils._core.site.conftest import LIST, World
 from .libvirtd import GUEST_USER, NEEDS, PYTHON, Libvirtd, serve
 
 pytestmark = pytest.mark.needs(*NEEDS, "qemu-img")
@@ -227,6 +230,82 @@ def test_a_modified_and_a_withdrawn_image_do_not_start(node: Node) -> None:
     assert "withdrawn" in node.start(domain)
     node.world.sync()
     assert "withdrawn" in node.start(domain)
+
+
+@dataclass
+class Running:
+    """Machines that run, and what ends them."""
+
+    node: Node
+
+    def names(self) -> list[str]:
+        return self.node.libvirtd.virsh("list", "--name").split()
+
+    def end(self, grace: str = "1h", **chosen: t.Any) -> dict[str, ending.Machine]:
+        """By name, what became of the machines."""
+        site = settings.Settings(
+            state_dir=self.node.world.state, records_dir=self.node.records, names=chosen.pop("exempt", ())
+        )
+        now = self.node.world.now + chosen.pop("later", timedelta(0))
+        dry = chosen.pop("dry", False)
+        ender = ending.Ender(
+            Virsh(self.node.libvirtd.uri),
+            site,
+            ending.Chosen(**(chosen or {"expired": True})),
+            parse_duration(grace),
+            self.node.directory / "ending",
+        )
+        return {machine.name: machine for machine in ender.end(now, dry=dry)}
+
+
+@pytest.fixture
+def running(node: Node) -> Iterator[Running]:
+    """What runs at the end of a test ends with it."""
+    yield Running(node)
+    for name in node.libvirtd.virsh("list", "--name").split():
+        node.libvirtd.virsh("destroy", name)
+
+
+def test_a_running_machine_is_asked_and_then_ended_when_its_image_is_blacklisted(
+    node: Node, domain: Path, running: Running
+) -> None:
+    name = f"gate-{domain.stem}"
+    node.libvirtd.virsh("create", domain)
+    assert {one.action for one in running.end().values()} == {None}
+    node.world.decide("blacklist", APPROVED)
+    try:
+        assert (running.end(dry=True)[name].action, running.end(exempt=("gate-*",))[name].action) == ("shutdown", None)
+        asked = running.end()[name]
+        assert (asked.code, asked.action, asked.images) == ("blacklisted", "shutdown", (APPROVED,))
+        # The boot sector does not listen: it goes on until its grace is over.
+        assert running.end(later=timedelta(minutes=59))[name].action == "wait"
+        assert running.names() == [name]
+        assert running.end(later=timedelta(minutes=61))[name].action == "destroy"
+        assert running.names() == []
+    finally:
+        node.world.decide("clear", APPROVED)
+    assert running.end() == {}
+
+
+def test_machines_of_an_image_a_list_or_an_endorser_end_at_once(node: Node, running: Running) -> None:
+    endorser = node.world.pki.endorser
+    for chosen in (
+        {"images": frozenset({APPROVED})},
+        {"lists": frozenset({LIST})},
+        {"endorsers": frozenset({(endorser.dn, endorser.ca)})},
+    ):
+        domain = node.domain(node.overlay(node.path()))
+        node.libvirtd.virsh("create", domain)
+        assert running.end("0s", images=frozenset({OTHER}))[f"gate-{domain.stem}"].action is None
+        assert running.end("0s", exempt=("gate-*",), **chosen)[f"gate-{domain.stem}"].code == "chosen"
+        assert running.names() == []
+
+
+def test_what_is_not_known_ends_nothing(node: Node, domain: Path, running: Running) -> None:
+    node.libvirtd.virsh("create", domain)
+    (machine,) = running.end("0s", expired=True, later=timedelta(days=90)).values()
+    assert (machine.code, machine.action) == ("snapshot_stale", None)
+    assert running.names() == [f"gate-{domain.stem}"]
 
 
 def test_without_a_read_only_cache_libvirt_gives_the_image_away_and_the_gate_notices(node: Node) -> None:

@@ -8,6 +8,7 @@
 ``vmimages status``               the lists and the images, with their verdicts
 ``vmimages verdict UUID|TAG|...`` may this image run now; prints its path if it may; with ``--at``, might it have run
 ``vmimages gate``                 may this machine start: libvirt's XML on standard input, or ``--disk PATH``
+``vmimages stop``                 end the machines that may no longer run, or those of an image, a list, an endorser
 ``vmimages history LIST|IMAGE``   who signed it when, what was decided, what changed between two versions
 ``vmimages verify FILE``          verify one signed message, without any state
 ``vmimages rebaseline LIST``      name the content of a list that is accepted next, whatever its version
@@ -71,6 +72,10 @@ def _command(name: str) -> t.Callable[[argparse.Namespace], int]:
         from .command import starting
 
         return starting.gate
+    if name == "stop":
+        from .command import stopping
+
+        return stopping.stop
     if name == "history":
         from .command import history
 

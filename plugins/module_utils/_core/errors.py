@@ -247,6 +247,7 @@ REMEDIES: t.Final[t.Mapping[str, str]] = {
     "no_image_disk": "Give the machine a disk that is an image of the cache, and let it start from that one first.",
     "instance_over": "Make a new instance (image_instance): the time of this one is over.",
     "record_differs": "Make the instance anew (image_instance): its record speaks of another disk.",
+    "libvirt_failed": "Check that libvirt runs, and its address; read what it says.",
     # instances
     "record_unsafe": "Let root own the directory of the instance records and all in it, and let nobody else write "
     "there (chmod go-w); then look at what was changed.",

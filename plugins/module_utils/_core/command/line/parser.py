@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import typing as t
+from datetime import timedelta
 
 from ...disks.formats import WANTED
 from ...trust.anchors import DEFAULT_ANCHORS
@@ -45,6 +46,7 @@ def parse(arguments: t.Sequence[str] | None) -> argparse.Namespace:
     _status(commands)
     _verdict(commands)
     _gate(commands)
+    _stop(commands)
     _history(commands)
     _verify(commands)
     _rebaseline(commands)
@@ -158,6 +160,39 @@ def _gate(commands: t.Any) -> None:
         "--operation", metavar="WORD", default="start", help="what is about to happen, for the log (default: start)"
     )
     parser.add_argument("--quiet", action="store_true", help="say nothing about a machine that may start")
+
+
+def _stop(commands: t.Any) -> None:
+    parser = _add(commands, "stop", "end machines of this host: those that may no longer run, or those of something")
+    parser.add_argument("--expired", action="store_true", help="those whose image, or time, is over for good")
+    for name in ("image", "list"):
+        parser.add_argument(
+            f"--{name}",
+            dest=f"{name}s",
+            metavar="UUID",
+            action="append",
+            default=[],
+            help=f"those of this {name}, whatever its verdict (may be repeated)",
+        )
+    parser.add_argument(
+        "--endorser",
+        dest="endorsers",
+        metavar=("DN", "CA"),
+        nargs=2,
+        action="append",
+        default=[],
+        help="those of a list that this endorser has signed (may be repeated)",
+    )
+    parser.add_argument(
+        "--grace",
+        metavar="TIME",
+        type=duration,
+        default=timedelta(hours=1),
+        help="how long a machine that was asked to end may take; 0s: none is asked (default: 1h)",
+    )
+    parser.add_argument("--connect", metavar="URI", default="qemu:///system", help="default: %(default)s")
+    parser.add_argument("--config", metavar="FILE", help="of the gate (default: /etc/hepix-vmimages/gate.json)")
+    _add_check(parser)
 
 
 def _history(commands: t.Any) -> None:

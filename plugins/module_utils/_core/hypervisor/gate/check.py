@@ -56,13 +56,15 @@ class Finding:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the gate says of a domain. `exempt`: the site lets it start unseen."""
+    """What the gate says of a domain. `exempt`: the site lets it start unseen; `lists`: those of the snapshot, if that
+    was needed and could be read."""
 
     domain: Domain
     policy: str
     exempt: bool = False
     findings: tuple[Finding, ...] = ()
     errors: tuple[VmimagesError, ...] = ()
+    lists: t.Mapping[str, t.Any] | None = None
 
     @property
     def allowed(self) -> bool:
@@ -111,7 +113,10 @@ def check(domain: Domain, settings: Settings, now: datetime) -> Answer:
     findings = tuple(_finding(this, disk) for disk in domain.disks)
     errors = [finding.error for finding in findings if finding.error is not None]
     errors += _whole(this, findings)
-    return Answer(domain, settings.policy, findings=findings, errors=tuple(errors))
+    # Read by a disk before, or not at all.
+    verdicts = vars(this).get("verdicts")
+    lists = None if verdicts is None else verdicts.found.lists
+    return Answer(domain, settings.policy, findings=findings, errors=tuple(errors), lists=lists)
 
 
 def _finding(this: _Check, disk: Disk) -> Finding:

@@ -1,0 +1,205 @@
+# Copyright: the hepix.vmimages contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Machines that run although they would not be started again: they are asked to end, and are ended after a grace.
+
+What is not known for certain ends nothing: verdicts that are too old, a file that was touched. It is reported.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import typing as t
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from ...errors import HypervisorError, VmimagesError
+from ...times import from_text, to_text
+from ...transfer.atomic import make_directory, storage_errors, write_atomic
+from ..instances import records
+from .check import Answer, check
+from .domain import read
+from .settings import ENFORCE, Settings
+from .virsh import Virsh
+
+#: Where it is noted since when a machine is to end; gone, as the machines are, after a restart of the host.
+NOTES: t.Final = "/run/hepix-vmimages/ending"
+#: What ends a machine that runs.
+FINAL: t.Final = frozenset({"withdrawn", "blacklisted", "revoked", "list_expired", "image_expired", "instance_over"})
+#: The code of what an administrator has chosen.
+CHOSEN: t.Final = "chosen"
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What is to end whatever its verdict: images and lists by UUID, endorsers as (DN, CA); `expired`: and all that
+    may no longer run."""
+
+    expired: bool = False
+    images: frozenset[str] = frozenset()
+    lists: frozenset[str] = frozenset()
+    endorsers: frozenset[tuple[str, str]] = frozenset()
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A machine that runs. `code` and `detail` say why it would not be started, or why it is to end; `action` is
+    ``shutdown``, ``wait`` (it was asked already), ``destroy``, or None for what goes on; `since`: asked then."""
+
+    uuid: str
+    name: str
+    images: tuple[str, ...] = ()
+    lists: tuple[str, ...] = ()
+    code: str | None = None
+    detail: str = ""
+    action: str | None = None
+    since: datetime | None = None
+    error: VmimagesError | None = None
+
+    def as_dict(self) -> dict[str, t.Any]:
+        """For JSON output."""
+        return {
+            "uuid": self.uuid,
+            "name": self.name,
+            "images": list(self.images),
+            "lists": list(self.lists),
+            "code": self.code,
+            "detail": self.detail,
+            "action": self.action,
+            "since": None if self.since is None else to_text(self.since),
+            "error": None if self.error is None else self.error.as_dict(),
+        }
+
+
+@dataclass(frozen=True)
+class Ender:
+    """What ends machines: libvirt, the site's settings, what is chosen, how long a machine has to end by itself."""
+
+    virsh: Virsh
+    settings: Settings
+    chosen: Chosen
+    grace: timedelta
+    notes: Path = field(default=Path(NOTES))
+
+    def end(self, now: datetime, *, dry: bool = False) -> list[Machine]:
+        """Every machine that runs, with what was done (`dry`: would be done) about it.
+
+        Raises `HypervisorError` ``libvirt_failed tool_missing`` where nothing can be asked; what one machine meets is
+        its `error`.
+        """
+        uuids = self.virsh.running()
+        if not dry:
+            self._forget(set(uuids))
+        return [machine for machine in (self._one(uuid, now, dry=dry) for uuid in uuids) if machine is not None]
+
+    def _one(self, uuid: str, now: datetime, *, dry: bool) -> Machine | None:
+        try:
+            planned = self._plan(uuid, now)
+        except VmimagesError as error:
+            # It may have ended meanwhile.
+            return None if error.code == "libvirt_failed" and uuid not in self.virsh.running() else _failed(uuid, error)
+        if dry or planned.action in (None, "wait"):
+            return planned
+        try:
+            self._do(planned, now)
+        except VmimagesError as error:
+            return replace(planned, error=error)
+        return planned
+
+    def _plan(self, uuid: str, now: datetime) -> Machine:
+        text = self.virsh.xml(uuid)
+        domain = read(text)
+        answer = check(domain, self.settings, now)
+        exempt = answer.exempt
+        if exempt:
+            # An exempt machine goes on, unless just this image is chosen.
+            answer = check(domain, replace(self.settings, names=(), uuids=()), now)
+        record = None
+        with contextlib.suppress(VmimagesError):
+            record = records.read(self.settings.records_dir, uuid)
+        of = _origins(answer, record)
+        machine = Machine(
+            uuid,
+            domain.name,
+            tuple(sorted({image for image, _list in of})),
+            tuple(sorted({name for _image, name in of})),
+        )
+        if self._is_chosen(machine, record, answer):
+            return self._with_action(replace(machine, code=CHOSEN, detail="It was chosen."), now)
+        if exempt or not answer.errors:
+            return machine
+        final = [error for error in answer.errors if error.code in FINAL]
+        told = (final or list(answer.errors))[0]
+        machine = replace(machine, code=told.code, detail=told.sentence)
+        ends = final and self.chosen.expired and self.settings.policy == ENFORCE
+        return self._with_action(machine, now) if ends else machine
+
+    def _is_chosen(self, machine: Machine, record: records.Record | None, answer: Answer) -> bool:
+        chosen = self.chosen
+        if chosen.images & set(machine.images) or chosen.lists & set(machine.lists):
+            return True
+        if record is not None and (record.image.endorser_dn, record.image.endorser_ca) in chosen.endorsers:
+            return True
+        return bool(chosen.endorsers & _signers(answer, machine.lists))
+
+    def _with_action(self, machine: Machine, now: datetime) -> Machine:
+        since = self._noted(machine.uuid)
+        if self.grace <= timedelta(0) or (since is not None and since + self.grace <= now):
+            return replace(machine, action="destroy", since=since)
+        return replace(machine, action="shutdown" if since is None else "wait", since=since or now)
+
+    def _do(self, machine: Machine, now: datetime) -> None:
+        if machine.action == "destroy":
+            self.virsh.destroy(machine.uuid)
+            self._forget_one(machine.uuid)
+            return
+        make_directory(self.notes)
+        # First the note: a guest that does not listen is ended all the same.
+        write_atomic(self.notes / machine.uuid, to_text(now).encode(), mode=0o644)
+        self.virsh.shutdown(machine.uuid)
+
+    def _noted(self, uuid: str) -> datetime | None:
+        with contextlib.suppress(OSError, ValueError):
+            return from_text((self.notes / uuid).read_text().strip())
+        return None
+
+    def _forget(self, running: t.Container[str]) -> None:
+        with contextlib.suppress(FileNotFoundError), storage_errors(self.notes):
+            for note in self.notes.glob("*-*"):
+                if note.name not in running:
+                    note.unlink(missing_ok=True)
+
+    def _forget_one(self, uuid: str) -> None:
+        with storage_errors(self.notes):
+            (self.notes / uuid).unlink(missing_ok=True)
+
+
+def _failed(uuid: str, error: VmimagesError) -> Machine:
+    return Machine(uuid, "", code=error.code, detail=error.sentence, error=error)
+
+
+def _origins(answer: Answer, record: records.Record | None) -> set[tuple[str, str]]:
+    """The (image, list) that the machine is of, as far as its disks, its refusals and its record tell."""
+    found = {
+        (finding.image["identifier"], finding.image["list"]) for finding in answer.findings if finding.image is not None
+    }
+    found |= {
+        (error.context["image"], error.context["list"])
+        for error in answer.errors
+        if "image" in error.context and "list" in error.context
+    }
+    if record is not None:
+        found.add((record.image.uuid, record.image.list))
+    return found
+
+
+def _signers(answer: Answer, lists: t.Iterable[str]) -> set[tuple[str, str]]:
+    """Who has signed these lists, as the snapshot has it."""
+    known = {} if answer.lists is None else answer.lists
+    signers = [known.get(name, {}).get("signer") for name in lists]
+    return {(signer["dn"], signer["ca"]) for signer in signers if signer}
+
+
+def nothing_chosen() -> HypervisorError:
+    """The refusal to end everything by a slip."""
+    return HypervisorError("machine_invalid", "Say what is to end: --expired, --image, --list or --endorser")
