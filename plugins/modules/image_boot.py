@@ -119,6 +119,12 @@ options:
     type: str
     choices: [keep, enforcing, permissive, disabled]
     default: keep
+  identity:
+    description:
+      - What the image is to say of itself in C(/etc/hepix-image.json), which M(hepix.vmimages.image_audit) compares
+        with its list - C(uuid), C(title), C(version), C(created) and C(endorser), each a text.
+      - When left out, the file stays as it is.
+    type: dict
   build_initrds:
     description:
       - Whether initrds may be built, which runs programs of the image. If not, they are listed in RV(builds), and boot
@@ -456,6 +462,7 @@ ARGUMENTS = {
     "services_off": {"type": "list", "elements": "str", "default": list(SERVICES)},
     "firewall": {"type": "str", "choices": ["keep", "off"], "default": "keep"},
     "selinux": {"type": "str", "choices": ["keep", "enforcing", "permissive", "disabled"], "default": "keep"},
+    "identity": {"type": "dict"},
     "build_initrds": {"type": "bool", "default": True},
     "backup_dir": {"type": "path"},
 }
@@ -466,6 +473,8 @@ def make(module: AnsibleModule) -> Outcome:
     options = module.params
     chosen: dict[str, t.Any] = {field.name: options[field.name] for field in fields(Wishes)}
     chosen.update({name: tuple(value) for name, value in chosen.items() if isinstance(value, list)})
+    if chosen["identity"] is not None:
+        chosen["identity"] = {str(key): str(value) for key, value in chosen["identity"].items()}
     with Root(options["root"]) as root:
         return make_bootable(
             root,

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import typing as t
 from pathlib import Path
 
@@ -47,3 +48,13 @@ def test_a_program_of_the_image_that_cannot_run_is_one_sentence(bench: t.Any, sy
     result = bench.run("image_boot", {"root": str(system)})
     assert result.failed and result["code"] == "guest_not_found"
     assert (system / "boot" / "grub" / "grub.cfg").read_bytes() == loader
+
+
+def test_an_image_says_which_image_it_is(bench: t.Any, tmp_path: Path) -> None:
+    (tmp_path / "system/etc").mkdir(parents=True)
+    identity = {"uuid": "6ad3cb44-9b8e-4b3c-8a4f-0c4d9c2f8d11", "version": 1.4}
+    options = {"root": str(tmp_path / "system"), "identity": identity, "modes": ["kvm"], "build_initrds": False}
+    assert bench.done("image_boot", options)["actions"][0]["path"] == "/etc/hepix-image.json"
+    said = json.loads((tmp_path / "system/etc/hepix-image.json").read_text())
+    assert said == {"uuid": identity["uuid"], "version": "1.4"}
+    assert bench.done("image_boot", options)["changed"] is False

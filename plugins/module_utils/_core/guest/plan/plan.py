@@ -12,6 +12,7 @@ from .consoles import plan_consoles
 from .disks import plan_disks
 from .draft import Change, Draft
 from .grub2 import plan_grub2
+from .identity import plan_identity
 from .initrds import Build, plan_initrds
 from .legacy import plan_legacy
 from .naming import plan_naming
@@ -46,5 +47,6 @@ def make_plan(root: Root, survey: Survey, wishes: Wishes) -> Plan:
         notes += plan_grub2(draft, survey, kernels, wishes)
     else:
         notes.append(Note("A10", "The system has no configuration of GRUB."))
+    plan_identity(draft, wishes)
     plan_selinux(draft, wishes)
     return Plan(draft.changes, builds, tuple(notes))

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import typing as t
 from dataclasses import dataclass
 
 from ..boot.kernels import Kernel
@@ -29,6 +30,7 @@ class Wishes:
     services_off: tuple[str, ...] = SERVICES
     firewall: str = "keep"
     selinux: str = "keep"
+    identity: t.Mapping[str, str] | None = None
 
     def wants_xen(self) -> bool:
         """Whether any mode of Xen is wanted."""

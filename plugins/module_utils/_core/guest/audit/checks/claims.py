@@ -13,14 +13,11 @@ import typing as t
 
 from ....errors import GuestError
 from ...boot.matrix import judge
+from ...plan.identity import FIELDS, IDENTITY
 from ...root.names import shown
 from ...root.walking import Allowance, walk
 from ..model import NOTE, WARNING, Finding, Subject, most
 from ..places import digest
-
-IDENTITY: t.Final = "/etc/hepix-image.json"
-#: What an image is to say of itself (clause 5), each a text.
-FIELDS: t.Final = ("uuid", "title", "version", "created", "endorser")
 
 _WINDOW: t.Final = 1024 * 1024
 _OVERLAP: t.Final = 4096
