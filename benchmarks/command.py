@@ -43,7 +43,7 @@ with patch_module_args(json.loads(sys.argv[2])):
 _STRANGER: t.Final = """
 import os, sys
 os.geteuid = lambda: 4711
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.__main__ import main
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.main import main
 sys.exit(main(sys.argv[1:]))
 """
 

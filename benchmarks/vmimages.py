@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import sys
 
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.__main__ import main
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

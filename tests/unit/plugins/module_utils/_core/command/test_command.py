@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.hepix.vmimages.plugins.module_utils._core import __main__ as command
+from ansible_collections.hepix.vmimages.plugins.module_utils._core import main as command
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.command.line import parser
 
 MODULE_UTILS = Path(command.__file__).resolve().parents[1]
@@ -304,12 +304,12 @@ def test_a_defect_is_four_and_says_so(monkeypatch: pytest.MonkeyPatch, capfd: py
 def start(arguments: t.Sequence[str]) -> subprocess.CompletedProcess[str]:
     """The command as a process of its own, cold, as a gate starts it."""
     environment = {**os.environ, "PYTHONPATH": str(MODULE_UTILS)}
-    whole = [sys.executable, "-m", "_core", *arguments]
+    whole = [sys.executable, "-m", "_core.main", *arguments]
     return subprocess.run(whole, capture_output=True, text=True, env=environment, check=False)
 
 
 def test_a_reader_that_goes_away_is_no_error(site: t.Any) -> None:
-    line = f"{sys.executable} -m _core status --json --state-dir {site.state_dir} | true; exit ${{PIPESTATUS[0]}}"
+    line = f"{sys.executable} -m _core.main status --json --state-dir {site.state_dir} | true; exit ${{PIPESTATUS[0]}}"
     environment = {**os.environ, "PYTHONPATH": str(MODULE_UTILS)}
     ended = subprocess.run(["bash", "-c", line], capture_output=True, text=True, env=environment, check=False)
     assert (ended.returncode, ended.stderr) == (0, "")
@@ -327,7 +327,7 @@ def test_a_verdict_costs_little_and_needs_no_library(site: t.Any, call: Call) ->
         costs.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert min(costs) <= 0.3
     code = (
-        "import sys; from _core.__main__ import main; main(sys.argv[1:]);"
+        "import sys; from _core.main import main; main(sys.argv[1:]);"
         "print([name for name in ('cryptography', 'requests', 'urllib3', 'ansible') if name in sys.modules])"
     )
     environment = {**os.environ, "PYTHONPATH": str(MODULE_UTILS)}

@@ -13,7 +13,7 @@ from datetime import timedelta
 import pytest
 from cryptography.hazmat.primitives import hashes
 
-from ansible_collections.hepix.vmimages.plugins.module_utils._core import __main__ as command
+from ansible_collections.hepix.vmimages.plugins.module_utils._core import main as command
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.times import to_text
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from ansible_collections.hepix.vmimages.plugins.module_utils._core import __main__ as command
+from ansible_collections.hepix.vmimages.plugins.module_utils._core import main as command
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.command.line import parser
 
 MODULE_UTILS = Path(command.__file__).resolve().parents[1]
@@ -109,7 +109,7 @@ def test_monitoring_is_for_everyone_and_needs_neither_index_nor_library(site: t.
     (site.state_dir / "catalogue.sqlite").unlink()
     code = (
         "import os, sys; os.geteuid = lambda: 4711\n"
-        "from _core.__main__ import main; code = main(sys.argv[1:])\n"
+        "from _core.main import main; code = main(sys.argv[1:])\n"
         "print(code, [name for name in ('cryptography', 'requests', 'urllib3', 'ansible') if name in sys.modules])"
     )
     arguments = ["status", "--state-dir", str(site.state_dir)]

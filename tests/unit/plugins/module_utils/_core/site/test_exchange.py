@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.__main__ import main
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import SiteError
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.main import main
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.outcome import Outcome
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site import exchange
 

@@ -32,7 +32,7 @@ def watch(event, arguments):
 sys.addaudithook(watch)
 task = json.loads(sys.argv[1])
 if isinstance(task, list):
-    from {_CORE}.__main__ import main
+    from {_CORE}.main import main
     main(task)
 else:
     from {_CORE}.site import decisions

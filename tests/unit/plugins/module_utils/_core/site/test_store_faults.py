@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.__main__ import main
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import VmimagesError
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.main import main
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.store import index, state
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.store.state import StateDirectory, locked
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.hepix.vmimages.plugins.module_utils._core import __main__ as command
+from ansible_collections.hepix.vmimages.plugins.module_utils._core import main as command
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import VmimagesError
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.hypervisor.gate import settings
 
@@ -36,7 +36,7 @@ def config(site: Site, configuration: Write) -> str:
 def start(*arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
     """The command as a hook starts it, cold."""
     return subprocess.run(
-        [sys.executable, "-m", "_core", "gate", *arguments],
+        [sys.executable, "-m", "_core.main", "gate", *arguments],
         input=text,
         capture_output=True,
         text=True,
@@ -67,7 +67,7 @@ def test_it_costs_little_and_needs_no_library(site: Site, config: str) -> None:
         costs.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert min(costs) <= 0.3
     code = (
-        "import sys; from _core.__main__ import main; main(sys.argv[1:]);"
+        "import sys; from _core.main import main; main(sys.argv[1:]);"
         "print(sorted({'cryptography', 'requests', 'urllib3', 'socket', 'libvirt'} & set(sys.modules)))"
     )
     done = subprocess.run(
@@ -192,7 +192,7 @@ def test_every_answer_is_told_to_the_hosts_log(site: Site, config: str) -> None:
     def logged(xml: str) -> str:
         file = site.directory / "domain.xml"
         file.write_text(xml)
-        gate = [sys.executable, "-m", "_core", "gate", "--config", config, "--operation", "prepare", "--domain"]
+        gate = [sys.executable, "-m", "_core.main", "gate", "--config", config, "--operation", "prepare", "--domain"]
         private = 'mount -t tmpfs none /dev && mknod -m 666 /dev/null c 1 3 && mknod -m 666 /dev/urandom c 1 9 && "$@"'
         done = subprocess.run(
             ["unshare", "-m", "sh", "-c", private, "sh", sys.executable, "-c", _LISTEN, *gate, str(file)],
