@@ -13,6 +13,7 @@ from ..formats.bls import BootEntry
 from ..formats.grub_cfg import GrubCfg
 from .arguments import adapted, settled, why_adapted
 from .draft import Draft
+from .static import plan_static
 from .wishes import Kernels, Note, Wishes
 
 _DEFAULTS: t.Final = "/etc/default/grub"
@@ -28,11 +29,7 @@ def plan_grub2(draft: Draft, survey: Survey, kernels: Kernels, wishes: Wishes) -
     if survey.loader.entry_files:
         _entry_files(draft, survey, wishes)
     notes = _defaults(draft, survey, wishes)
-    paravirtual = [mode for mode in ("xen_para", "xen_pvh") if mode in wishes.modes]
-    if survey.loader.entry_files and paravirtual and not survey.pygrub.menu.images:
-        why = "pygrub reads no entries of /boot/loader: set GRUB_ENABLE_BLSCFG=false, and run grub2-mkconfig there."
-        notes = (*notes, Note("A10", why))
-    return notes
+    return (*notes, *plan_static(draft, survey, kernels, wishes, path))
 
 
 def _configuration(draft: Draft, survey: Survey, path: str, wishes: Wishes) -> None:

@@ -79,7 +79,8 @@ def runs_paravirtualised(kernel: Kernel) -> bool:
 
 def is_of_today(kernel: Kernel) -> bool:
     """A kernel that finds by itself under which hypervisor it runs; EL5's do not."""
-    return not kernel.is_xen_only and kernel.number >= (2, 6, 32)
+    # dracut names the kernel for rescue after no version; it came with systems of after that time.
+    return not kernel.is_xen_only and (kernel.number >= (2, 6, 32) or kernel.version.startswith("0-rescue-"))
 
 
 def _chosen(kernels: list[Kernel], version: str | None, notes: list[Note]) -> Kernel | None:

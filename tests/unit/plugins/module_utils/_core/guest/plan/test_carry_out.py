@@ -22,7 +22,7 @@ from ansible_collections.hepix.vmimages.plugins.module_utils._core.guest.plan.wi
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.guest.root.tree import Root
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=timezone.utc)
-NAMES = ("el5", "el6", "el7", "el9", "debian12", "ubuntu")
+NAMES = ("el5", "el6", "el7", "el8", "el9", "debian12", "ubuntu")
 
 pytestmark = pytest.mark.needs("zstd", "lz4", "mkfs.ext4", "sfdisk")
 
@@ -96,6 +96,7 @@ def test_check_mode_changes_nothing_and_foretells_the_run(
         ("el5", {"kvm": 0, "xen_hvm": 0, "xen_para": 1}),
         ("el6", {"kvm": 0, "xen_hvm": 0, "xen_para": 0}),
         ("el7", {"kvm": 0, "xen_hvm": 0, "xen_para": 0}),
+        ("el8", {"kvm": 0, "xen_hvm": 0, "xen_para": 0, "xen_pvh": 0}),
         ("el9", {"kvm": 0, "xen_hvm": 0}),
         ("debian12", {"kvm": 0, "xen_hvm": 0, "xen_para": 0, "xen_pvh": 0}),
         ("ubuntu", {"kvm": 0, "xen_hvm": 0, "xen_para": 0, "xen_pvh": 0}),
