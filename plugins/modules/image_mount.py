@@ -42,7 +42,7 @@ requirements:
 options:
   image:
     description:
-      - The raw disk image, or the directory of an unpacked system.
+      - The disk image, or the directory of an unpacked system.
       - Required if O(state=present).
     type: path
   path:
@@ -50,6 +50,19 @@ options:
       - The directory to mount at. It is made if it is missing, and has to be empty.
     type: path
     required: true
+  format:
+    description:
+      - The format of the image, which is never guessed from what it holds.
+      - What is not V(raw) is read through a raw copy in O(scratch_dir), which C(qemu-img) makes and which goes with the
+        mount. It cannot be mounted for writing. An image that names other files that it is made of is refused.
+    type: str
+    choices: [raw, qcow2, vmdk, vdi, vhd]
+    default: raw
+  scratch_dir:
+    description:
+      - The directory for the raw copy of an image in another format, with room for all that the image holds.
+    type: path
+    default: /var/tmp
   writable:
     description:
       - Whether the image may be changed. Nothing else may use it then.
@@ -79,6 +92,12 @@ EXAMPLES = r"""
   hepix.vmimages.image_mount:
     path: /run/worker
     state: absent
+
+- name: Mount an image of the cloud, to be read
+  hepix.vmimages.image_mount:
+    image: /srv/images/cloud.qcow2
+    format: qcow2
+    path: /run/cloud
 
 - name: Look into an image
   block:
@@ -147,7 +166,9 @@ mounts:
       type: bool
       sample: false
 layout:
-  description: The layout of the disk; V(null) for an unpacked system and for O(state=absent).
+  description:
+    - The layout of the disk; V(null) for an unpacked system, for O(state=absent), and in check mode for an image in
+      another format.
   type: dict
   returned: success
   contains:
@@ -249,12 +270,15 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.running import run
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.guest.mount.copies import FORMATS
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.guest.mount.images import mount_image, unmount_image
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.outcome import Outcome
 
 ARGUMENTS = {
     "image": {"type": "path"},
     "path": {"type": "path", "required": True},
+    "format": {"type": "str", "choices": ["raw", *FORMATS], "default": "raw"},
+    "scratch_dir": {"type": "path", "default": "/var/tmp"},
     "writable": {"type": "bool", "default": False},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
 }
@@ -265,7 +289,14 @@ def bring_about(module: AnsibleModule) -> Outcome:
     options = module.params
     if options["state"] == "absent":
         return unmount_image(options["path"], check=module.check_mode)
-    return mount_image(options["image"], options["path"], writable=options["writable"], check=module.check_mode)
+    return mount_image(
+        options["image"],
+        options["path"],
+        writable=options["writable"],
+        check=module.check_mode,
+        kind=options["format"],
+        scratch=options["scratch_dir"],
+    )
 
 
 def main() -> t.NoReturn:

@@ -45,3 +45,16 @@ def test_what_cannot_be_is_one_sentence(bench: t.Any, options: dict[str, t.Any])
     assert result.failed and result["code"] == "image_missing"
     assert result["msg"].startswith("/nothing/here cannot be read: no such file or directory. Name the file")
     assert bench.run("image_mount", {"path": options["path"]}).failed
+
+
+@pytest.mark.needs("qemu-img")
+def test_an_image_in_another_format_is_read(bench: t.Any, options: dict[str, t.Any], tmp_path: Path) -> None:
+    qcow2 = tmp_path / "disk.qcow2"
+    subprocess.run(["qemu-img", "convert", "-O", "qcow2", "-f", "raw", options["image"], str(qcow2)], check=True)
+    given = {**options, "image": str(qcow2), "format": "qcow2", "scratch_dir": str(tmp_path)}
+    assert bench.run("image_mount", {**given, "format": "raw"})["code"] == "image_format_unsupported"
+    assert bench.done("image_mount", given, check=True)["layout"] is None
+    assert [mount["label"] for mount in bench.done("image_mount", given)["mounts"]] == ["root"]
+    assert bench.done("image_mount", given)["changed"] is False
+    assert bench.done("image_mount", {"path": options["path"], "state": "absent"})["image"] == str(qcow2)
+    assert list(tmp_path.glob("hepix-vmimages.*")) == []

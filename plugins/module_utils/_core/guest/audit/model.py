@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from ..boot.survey import Survey, survey
 from ..disk.layout import Layout, read_layout
+from ..mount.copies import raw_of
 from ..packages.content.owned import Owned
 from ..packages.flaws.data import Flaws
 from ..packages.listing import read_databases
@@ -92,7 +93,12 @@ class Subject:
 
     @functools.cached_property
     def layout(self) -> Layout | None:
-        return None if self.image is None else read_layout(self.image)
+        return None if self.disk is None else read_layout(self.disk)
+
+    @property
+    def disk(self) -> str | None:
+        """The raw disk of the image."""
+        return None if self.image is None else raw_of(self.image, self.root.path)
 
 
 #: The findings; None: the check does not apply to this system.

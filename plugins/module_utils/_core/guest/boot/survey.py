@@ -12,6 +12,7 @@ from ...errors import GuestError
 from ..disk.layout import Layout, Partition, read_layout
 from ..formats.fstab import Fstab
 from ..initrd.contents import Initrd, read_initrd
+from ..mount.copies import raw_of
 from ..mount.kernel import below
 from ..plan.draft import Draft
 from ..plan.network import plan_network
@@ -181,6 +182,7 @@ def _disk(root: Root, image: str | None) -> Disk | None:
     chosen = image if image is not None else behind
     if chosen is None:
         return None
+    chosen = raw_of(chosen, root.path)
     layout = read_layout(chosen)
     places: dict[int, str] = {}
     for mount in mounts:

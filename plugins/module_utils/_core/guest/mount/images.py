@@ -12,6 +12,7 @@ import os
 import typing as t
 from pathlib import Path
 
+from ...disks.headers import inspect
 from ...errors import GuestError
 from ...outcome import Outcome
 from ...transfer.atomic import make_directory
@@ -19,26 +20,68 @@ from ..disk.filesystems import LINUX
 from ..disk.layout import Layout, Partition, read_layout
 from ..root.names import printable, shown
 from ..root.tree import Root
+from .copies import drop, make_copy, origin_of, place_of, refuse_writing
 from .kernel import Mounted, below, holders, is_locked, mounted, run
 from .options import driver, mount_options
 from .places import Placed, places
 
 
-def mount_image(image: str, path: str, *, writable: bool, check: bool) -> Outcome:
+def mount_image(
+    image: str, path: str, *, writable: bool, check: bool, kind: str = "raw", scratch: str = "/var/tmp"
+) -> Outcome:
     """Mount all of `image` (a raw image, or the directory of an unpacked system) at the directory `path`.
 
-    What was left by an attempt that was killed is taken down first; whatever fails, nothing stays mounted. Raises
-    `GuestError`: image_missing, image_format_unsupported, image_busy, disk_malformed, system_not_found,
-    filesystem_ambiguous, mount_clash, mount_failed, and what reading the image's fstab raises.
+    An image of another `kind` (`copies.FORMATS`) is mounted as a raw copy of it, in the directory `scratch`, which goes
+    with the mount. What was left by an attempt that was killed is taken down first; whatever fails, nothing stays
+    mounted. Raises `GuestError`: image_missing, image_format_unsupported, image_busy, disk_malformed,
+    system_not_found, filesystem_ambiguous, mount_clash, mount_failed, copy_refused, and what reading the image's fstab
+    raises; for another kind `DiskError`.
     """
     source, target = os.path.realpath(image), os.path.realpath(path)
     there = below(target)
     if Path(source).is_dir():
         return _bind(source, target, there, writable=writable, check=check)
+    if kind != "raw":
+        return _mount_copy(source, target, there, kind, place_of(source, scratch), writable=writable, check=check)
+    return _mount_raw(source, source, target, there, writable=writable, check=check)
+
+
+def _mount_copy(
+    source: str, target: str, there: tuple[Mounted, ...], kind: str, copy: str, *, writable: bool, check: bool
+) -> Outcome:
+    if writable:
+        raise refuse_writing(source, kind)
+    if is_locked(source):
+        raise GuestError("image_busy", f"A virtual machine uses {source}", path=source)
+    if there and origin_of(there[0].image) == source and there[0].image != copy:
+        # The image has changed since: its copy of then is no more of it than another image.
+        if not check:
+            _take_down(target)
+            drop(mount.image for mount in there)
+        there = ()
+    if check and not any(mount.image == copy for mount in there):
+        inspect(Path(source), kind)
+        _refuse_clash(copy, target, there)
+        state = {"image": source, "root": target, "writable": False}
+        action = {"action": "mount", **state}
+        data = {**state, "mounts": [], "layout": None}
+        return Outcome(True, _before(there), {**state, "mounted": True}, (action,), data=data)
+    _refuse_clash(copy, target, there)
+    make_copy(source, kind, copy)
+    try:
+        return _mount_raw(source, copy, target, there, writable=False, check=check)
+    finally:
+        drop([copy])
+
+
+def _mount_raw(
+    named: str, source: str, target: str, there: tuple[Mounted, ...], *, writable: bool, check: bool
+) -> Outcome:
+    """Mount the raw image `source`, which the outcome calls `named`."""
     layout = read_layout(source)
     _refuse_clash(source, target, there)
     _refuse_use(source, target, writable=writable)
-    state = {"image": source, "root": target, "writable": writable}
+    state = {"image": named, "root": target, "writable": writable}
     if there and there[0].writable == writable:
         root = next((partition for partition in layout.partitions if partition.start == there[0].offset), None)
         placed, warnings = places(layout, target, root) if root is not None else ((), ())
@@ -73,11 +116,13 @@ def unmount_image(path: str, *, check: bool) -> Outcome:
     if not any(mount.target == target for mount in there):
         there = ()
     _refuse_foreign(target, there)
-    state: dict[str, t.Any] = {"image": there[0].image if there else None, "root": target, "writable": False}
+    image = (origin_of(there[0].image) or there[0].image) if there else None
+    state: dict[str, t.Any] = {"image": image, "root": target, "writable": False}
     if not there:
         return Outcome(False, data={**state, "mounts": [], "layout": None})
     if not check:
         _take_down(target)
+        drop(mount.image for mount in there)
         if not any(Path(target).iterdir()):
             Path(target).rmdir()
     actions = tuple({"action": "unmount", "root": mount.target} for mount in reversed(there))
@@ -114,7 +159,8 @@ def _data(state: dict[str, t.Any], placed: tuple[Placed, ...], layout: Layout | 
 def _before(there: t.Sequence[Mounted]) -> dict[str, t.Any]:
     if not there:
         return {"mounted": False}
-    return {"image": there[0].image, "root": there[0].target, "writable": there[0].writable, "mounted": True}
+    image = origin_of(there[0].image) or there[0].image
+    return {"image": image, "root": there[0].target, "writable": there[0].writable, "mounted": True}
 
 
 # an unpacked system

@@ -43,9 +43,7 @@ def plan_static(draft: Draft, survey: Survey, kernels: Kernels, wishes: Wishes, 
     draft.change(path, document.without(gone).dump(), "A10", _REASON)
     settings = Assignments.parse(draft.read(_DEFAULTS) or b"")
     changed = settings.with_value("GRUB_ENABLE_BLSCFG", "false")
-    draft.change(
-        _DEFAULTS, changed.dump(), "A10", _LATER
-    )
+    draft.change(_DEFAULTS, changed.dump(), "A10", _LATER)
     return ()
 
 

@@ -43,7 +43,7 @@ def residue(subject: Subject) -> list[Finding] | None:
     if layout is None or not subject.asked.free_space:
         return None
     found: list[Finding] = []
-    with Space(t.cast(str, subject.image)) as space:
+    with Space(t.cast(str, subject.disk)) as space:
         for partition in layout.partitions:
             kind = None if partition.filesystem is None else partition.filesystem.kind
             where = "Swap" if kind == "swap" else "The free space"
@@ -78,7 +78,7 @@ def partitions(subject: Subject) -> list[Finding] | None:
     found = [*_strange(layout), *_unused(subject, layout)]
     if layout.table is None:
         return found
-    with Space(t.cast(str, subject.image)) as space:
+    with Space(t.cast(str, subject.disk)) as space:
         for begin, size, first in _gaps(layout):
             if not first and space.any_data(begin, size):
                 found.append(Finding("/", f"There are data outside of every partition, from octet {begin} on."))

@@ -15,9 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import GuestError
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import DiskError, GuestError
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.guest.boot.survey import survey
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.guest.mount.copies import place_of
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.guest.mount.images import mount_image, unmount_image
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.guest.mount.kernel import below, mounted
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.guest.root.tree import Root
 
 MIB = 1024 * 1024
 
@@ -288,3 +291,71 @@ class TestHostileImages:
         )
         assert refusal(mount, image, place).code == "guest_malformed"
         assert below(str(place)) == ()
+
+
+@pytest.mark.needs("qemu-img")
+class TestCopies:
+    """Images in another format: read through a raw copy, which goes with the mount."""
+
+    @pytest.fixture
+    def qcow2(self, image: Path) -> Path:
+        target = image.with_suffix(".qcow2")
+        subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(image), str(target)], check=True)
+        return target
+
+    @pytest.fixture
+    def scratch(self, tmp_path: Path) -> Path:
+        (tmp_path / "scratch").mkdir()
+        return tmp_path / "scratch"
+
+    def test_a_copy_comes_and_goes_with_the_mount(self, qcow2: Path, place: Path, scratch: Path) -> None:
+        options: dict[str, t.Any] = {"kind": "qcow2", "scratch": str(scratch), "writable": False}
+        before = sha512(qcow2)
+        planned = mount_image(str(qcow2), str(place), check=True, **options)
+        assert planned.changed and list(scratch.iterdir()) == []
+        done = mount_image(str(qcow2), str(place), check=False, **options)
+        assert done.after == planned.after and done.data["image"] == str(qcow2)
+        assert (place / "boot/grub/grub.conf").read_text() == "default=0\n"
+        (copy,) = scratch.iterdir()
+        assert copy.stat().st_mode & 0o777 == 0o700
+        with Root(place) as root:
+            disk = survey(root, image=str(qcow2)).disk
+        assert disk is not None and disk.places == {1: "/boot", 3: "/"}
+        again = mount_image(str(qcow2), str(place), check=False, **options)
+        assert not again.changed and [copy] == list(scratch.iterdir())
+        gone = unmount_image(str(place), check=False)
+        assert gone.data["image"] == str(qcow2) and list(scratch.iterdir()) == []
+        assert sha512(qcow2) == before
+
+    def test_an_image_that_changed_is_copied_anew(self, qcow2: Path, place: Path, scratch: Path) -> None:
+        options: dict[str, t.Any] = {"kind": "qcow2", "scratch": str(scratch), "writable": False, "check": False}
+        mount_image(str(qcow2), str(place), **options)
+        (old,) = scratch.iterdir()
+        os.utime(qcow2, (1, 1))
+        assert mount_image(str(qcow2), str(place), **options).changed
+        assert old not in list(scratch.iterdir()) and len(list(scratch.iterdir())) == 1
+        unmount_image(str(place), check=False)
+        assert list(scratch.iterdir()) == []
+
+    def test_what_cannot_be_copied_leaves_nothing(self, qcow2: Path, image: Path, place: Path, scratch: Path) -> None:
+        options: dict[str, t.Any] = {"kind": "qcow2", "scratch": str(scratch), "check": False}
+        assert refusal(mount_image, str(qcow2), str(place), writable=True, **options).code == "image_format_unsupported"
+        other = qcow2.with_name("other.qcow2")
+        command = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", "/etc/hostname", "-F", "raw", str(other)]
+        subprocess.run(command, check=True)
+        with pytest.raises(DiskError) as caught:
+            mount_image(str(other), str(place), writable=False, **options)
+        assert caught.value.code == "backing_file"
+        with pytest.raises(DiskError) as caught:
+            mount_image(str(image), str(place), writable=False, **options)
+        assert caught.value.code == "format_mismatch"
+        empty = qcow2.with_name("empty.qcow2")
+        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", str(empty), "1M"], check=True)
+        assert refusal(mount_image, str(empty), str(place), writable=False, **options).code == "system_not_found"
+        assert list(scratch.iterdir()) == [] and not below(str(place))
+
+    def test_a_place_of_somebody_else_is_not_used(self, qcow2: Path, place: Path, scratch: Path) -> None:
+        planted = Path(place_of(str(qcow2), str(scratch))).parent
+        planted.symlink_to("/etc")
+        options: dict[str, t.Any] = {"kind": "qcow2", "scratch": str(scratch), "writable": False, "check": False}
+        assert refusal(mount_image, str(qcow2), str(place), **options).code == "copy_refused"
