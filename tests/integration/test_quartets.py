@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from .quartets import RUNS, expand, write_quartets
+from .quartets import expand, write_quartets
 
 HERE = Path(__file__).resolve().parent
 PLAYBOOKS = sorted((HERE / "playbooks").glob("*.yml"))
@@ -48,7 +48,7 @@ def variables(pki: t.Any, demo_server: t.Any, tmp_path: Path) -> Iterator[dict[s
 def test_every_module_has_its_quartets(name: str) -> None:
     (playbook,) = [path for path in PLAYBOOKS if path.stem == name]
     tasks = [task for play in yaml.safe_load(playbook.read_text()) for task in play["tasks"]]
-    assert any(f"hepix.vmimages.{name}" in task and len(expand(task)) > len(RUNS) for task in tasks)
+    assert any(f"hepix.vmimages.{name}" in task and len(expand(task)) > 1 for task in tasks)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_the_driver_notices_what_is_not_as_expected(run_playbook: t.Any, tmp_pat
     write_quartets(tmp_path / "play.yml", tmp_path / "expanded.yml")
     done = run_playbook(tmp_path / "expanded.yml")
     assert done.returncode != 0
-    assert f"result is {expected}" in done.stdout
+    assert f"quartet_0 is {expected}" in done.stdout
 
 
 class TestRespawn:
