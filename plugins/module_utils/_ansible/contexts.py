@@ -7,6 +7,7 @@ from __future__ import annotations
 import typing as t
 
 from .arguments import ArgumentSpec
+from .items import checked
 
 FLAVOURS: t.Final = ["hepix", "amiconfig", "opennebula", "nocloud", "configdrive"]
 
@@ -73,3 +74,21 @@ CONTEXT_ISO: t.Final[ArgumentSpec] = {
     "group": {"type": "str"},
     "ca_path": {"type": "path"},
 }
+
+#: What is decided for a disk that comes with an instance.
+_NOT_OURS: t.Final = ("dest", "isos", "also", "state", "ca_path")
+
+
+def with_checked_contexts(item: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """The options of an instance, each of its context disks checked as an option of context_iso.
+
+    Raises SiteError ``option_invalid``.
+    """
+    contexts = []
+    for number, context in enumerate(item.get("contexts") or ()):
+        iso = context.get("iso")
+        if iso is not None:
+            spec = {key: value for key, value in CONTEXT_ISO.items() if key not in _NOT_OURS}
+            iso = checked(iso, spec, f"{item.get('name')}: contexts[{number}].iso")
+        contexts.append({**context, "iso": iso})
+    return {**item, "contexts": contexts}

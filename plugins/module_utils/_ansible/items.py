@@ -43,5 +43,21 @@ def _item(
         detail = f"{option}[{number}]: {validated.error_messages[0]}"
         raise SiteError("option_invalid", detail, option=f"{option}[{number}]")
     own = {key: value for key, value in validated.validated_parameters.items() if value is not None}
-    both = {key: {**common[key], **own[key]} for key in joined if key in common and key in own}
+    both = {key: {**common[key], **_given(own[key])} for key in joined if key in common and key in own}
     return {**common, **own, **both}
+
+
+def _given(options: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Without the suboptions that Ansible fills in as None."""
+    return {key: value for key, value in options.items() if value is not None}
+
+
+def checked(options: t.Mapping[str, t.Any], arguments: ArgumentSpec, where: str) -> dict[str, t.Any]:
+    """Options of one level, of the types that they must have and with their defaults, those not given left out.
+
+    Raises SiteError ``option_invalid``.
+    """
+    validated = ArgumentSpecValidator(arguments).validate(dict(options))
+    if validated.error_messages:
+        raise SiteError("option_invalid", f"{where}: {validated.error_messages[0]}", option=where)
+    return {key: value for key, value in validated.validated_parameters.items() if value is not None}

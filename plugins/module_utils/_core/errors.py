@@ -251,6 +251,15 @@ REMEDIES: t.Final[t.Mapping[str, str]] = {
     "record_differs": "Make the instance anew (image_instance): its record speaks of another disk.",
     "libvirt_failed": "Check that libvirt runs, and its address; read what it says.",
     # instances
+    "hypervisor_unreachable": "Check the connection's address, that its daemon runs, and who may connect to it.",
+    "hypervisor_refused": "Read what libvirt said, mend it, and run this again: it goes on with what was done.",
+    "start_refused": "Read what the hook said: `vmimages gate` names the verdict for the domain's disks.",
+    "instance_foreign": "Choose another name or UUID: only what image_instance has recorded is changed or removed.",
+    "instance_outdated": "Set rebuild to make its disk anew, which loses what is on it, or name what it was made from.",
+    "file_foreign": "Move the file away, or choose another path: only what was made for the instance is changed.",
+    "device_too_small": "Name a larger block device.",
+    "device_in_use": "Name another block device, stop what uses this one, or set overwrite: all that is on it is lost.",
+    "ttl_over": "Give it more time (until, ttl_hours), or make it anew (state absent, then present).",
     "record_unsafe": "Let root own the directory of the instance records and all in it, and let nobody else write "
     "there (chmod go-w); then look at what was changed.",
     "record_malformed": "Restore the record from a backup, or remove the instance and make it anew (image_instance).",

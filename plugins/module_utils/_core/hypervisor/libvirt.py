@@ -23,10 +23,11 @@ _OS_TYPES: t.Final = {
 _Element = ElementTree.Element
 
 
-def domain_xml(machine: Machine) -> str:
+def domain_xml(machine: Machine, *, labels: t.Sequence[str] = ("dac",)) -> str:
     """The domain, which libvirt's schema accepts; the same text for the same machine.
 
-    Raises `HypervisorError`: ``disk_place_refused``.
+    `labels` are the security models of the host by which libvirt would give the image below an overlay to the guest's
+    user, and leave it to that user: it is told not to. Raises `HypervisorError`: ``disk_place_refused``.
     """
     domain = _Element("domain", {"type": machine.mode if machine.mode in QEMU_MODES else "xen"})
     _add(domain, "name", machine.name)
@@ -46,7 +47,7 @@ def domain_xml(machine: Machine) -> str:
     _add(domain, "on_crash", "destroy")
     devices = _add(domain, "devices")
     for attachment in attachments(machine):
-        _add_disk(devices, machine, attachment)
+        _add_disk(devices, machine, attachment, labels)
     for network in machine.networks:
         _add_interface(devices, network)
     _add_consoles(devices, machine)
@@ -83,14 +84,14 @@ def _add_system(domain: _Element, machine: Machine) -> None:
     _add(features, "pae")
 
 
-def _add_disk(devices: _Element, machine: Machine, attachment: Attachment) -> None:
+def _add_disk(devices: _Element, machine: Machine, attachment: Attachment, labels: t.Sequence[str]) -> None:
     volume = attachment.volume
     kind = _kind(volume)
     disk = _add(devices, "disk", type=kind, device="cdrom" if attachment.is_cdrom else "disk")
     _add(disk, "driver", name=_backend(machine, volume), type=volume.format)
     _add_source(disk, volume)
     if machine.mode in QEMU_MODES and volume.format == "qcow2":
-        _add_backing(disk, volume.backing)
+        _add_backing(disk, volume.backing, labels)
     _add(disk, "target", dev=attachment.target, bus=attachment.bus)
     if attachment.is_readonly:
         _add(disk, "readonly")
@@ -102,22 +103,23 @@ def _backend(machine: Machine, volume: Volume) -> str:
     return "phy" if is_plain else "qemu"
 
 
-def _add_source(parent: _Element, volume: Volume) -> None:
+def _add_source(parent: _Element, volume: Volume) -> _Element:
     if _kind(volume) == "block":
-        _add(parent, "source", dev=volume.path)
-    else:
-        _add(parent, "source", file=volume.path)
+        return _add(parent, "source", dev=volume.path)
+    return _add(parent, "source", file=volume.path)
 
 
-def _add_backing(parent: _Element, backing: t.Optional[Volume]) -> None:
+def _add_backing(parent: _Element, backing: t.Optional[Volume], labels: t.Sequence[str]) -> None:
     """What the overlay lies on, with its format, down to the end: libvirt probes what it is not told."""
     if backing is None:
         _add(parent, "backingStore")
         return
     store = _add(parent, "backingStore", type=_kind(backing))
     _add(store, "format", type=backing.format)
-    _add_source(store, backing)
-    _add_backing(store, backing.backing)
+    source = _add_source(store, backing)
+    for model in labels:
+        _add(source, "seclabel", model=model, relabel="no")
+    _add_backing(store, backing.backing, labels)
 
 
 def _kind(volume: Volume) -> str:

@@ -219,6 +219,11 @@ def _first_disk(mode: str) -> str:
     return "vda" if mode in QEMU_MODES else "xvda"
 
 
+def check_name(name: t.Any) -> str:
+    """The name of a machine. Raises `HypervisorError` ``machine_invalid``."""
+    return _name(Given({"name": name}, ""))
+
+
 def _name(given: Given) -> str:
     """Tools take a number for the id of a domain, a UUID for its UUID, and Domain-0 is the host."""
     name = given.matching(

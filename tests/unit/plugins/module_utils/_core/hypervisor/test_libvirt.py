@@ -7,6 +7,7 @@ from __future__ import annotations
 import subprocess
 import typing as t
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -189,3 +190,17 @@ def test_what_is_no_domain_is_refused(text: str) -> None:
     with pytest.raises(HypervisorError) as refused:
         provenance_of(text)
     assert refused.value.code == "domain_unreadable"
+
+
+@pytest.mark.needs("virt-xml-validate", "/usr/share/libvirt/schemas/domain.rng")
+def test_libvirt_is_told_to_leave_the_image_below_an_overlay_to_its_owner(
+    make: Make, validate: t.Callable[[str], str]
+) -> None:
+    told = domain_xml(make("kvm", disk=OVERLAY), labels=("dac", "selinux"))
+    assert validate(told) == ""
+    disk = ElementTree.fromstring(told).find("devices/disk")
+    assert disk is not None and disk.find("source/seclabel") is None
+    labels = disk.findall("backingStore/source/seclabel")
+    assert [(label.get("model"), label.get("relabel")) for label in labels] == [("dac", "no"), ("selinux", "no")]
+    assert "seclabel" not in domain_xml(make("kvm", disk=OVERLAY), labels=())
+    assert differences(told, domain_xml(make("kvm", disk=OVERLAY), labels=())) == ()

@@ -1,0 +1,368 @@
+# Copyright: the hepix.vmimages contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Instances through the module, on libvirt's test driver: what is made, what is refused, and what is left alone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.judgement.records import stat_record
+
+from .hypervisors import BINDING, BOOT_INFO, IMAGE, Node
+
+pytestmark = pytest.mark.needs(BINDING, "qemu-img")
+
+ISO = {"variables": {"AFS": "off"}, "scripts": {"prolog": {"content": "#!/bin/sh\n"}}}
+
+
+def facts(path: Path) -> dict[str, t.Any]:
+    told = subprocess.run(["qemu-img", "info", "--output=json", path], check=True, capture_output=True)
+    return t.cast("dict[str, t.Any]", json.loads(told.stdout))
+
+
+def record(node: Node) -> dict[str, t.Any]:
+    (path,) = node.records.iterdir()
+    return t.cast("dict[str, t.Any]", json.loads(path.read_text()))
+
+
+def cached(node: Node) -> Path:
+    return Path(node.image()["verdict"]["path"])
+
+
+def actions(result: t.Any) -> list[str]:
+    return [action["action"] for action in result["actions"]]
+
+
+def test_an_instance_is_planned_made_and_left_as_it_is(node: Node) -> None:
+    options: dict[str, t.Any] = {"contexts": [{"iso": ISO}], "ttl_hours": 48, "author": "operator"}
+    planned = node.done(check=True, **options)
+    assert node.names() == set() and not node.records.exists() and not node.disks.exists()
+    done = node.done(**options)
+    assert actions(planned) == actions(done) == ["make_disk", "record", "create_context", "define", "start"]
+    assert planned["diff"] == done["diff"] and planned["instances"] == done["instances"]
+    assert (
+        done["diff"]["before"]["worker"]["state"] == "absent" and done["diff"]["after"]["worker"]["state"] == "running"
+    )
+    (instance,) = done["instances"]
+    assert node.domain().isActive() and node.domain().UUIDString() == instance["uuid"]
+    again = node.done(**options)
+    assert again["changed"] is False and again["diff"] == {
+        "before": again["diff"]["after"],
+        "after": again["diff"]["after"],
+    }
+    assert node.done(check=True, **options)["changed"] is False
+
+
+def test_the_disk_is_an_overlay_on_the_untouched_file_of_the_cache(node: Node) -> None:
+    before = stat_record(cached(node))
+    node.done(disk={"size": "4 MiB"})
+    overlay = node.disks / "worker.qcow2"
+    told = facts(overlay)
+    assert (told["backing-filename"], told["backing-filename-format"]) == (str(cached(node)), "raw")
+    assert told["virtual-size"] == 4 * 1024 * 1024 and overlay.stat().st_mode & 0o777 == 0o600
+    assert stat_record(cached(node)) == before
+
+
+def test_libvirt_is_told_to_leave_the_cached_file_to_its_owner(node: Node) -> None:
+    # The test driver labels by a model of its own; the real one is asked in the integration tests.
+    xml = node.done(output="libvirt", connection=None)["instances"][0]["xml"]
+    assert f'<source file="{cached(node)}">' in xml and '<seclabel model="dac" relabel="no" />' in xml
+
+
+def test_the_record_says_what_was_made_of_what(own_node: Node) -> None:
+    own_node.done(contexts=[{"iso": ISO}], author="operator", until="2099-01-01T00:00:00Z")
+    told = record(own_node)
+    assert (told["author"], told["until"], told["mode"]) == ("operator", "2099-01-01T00:00:00Z", "qemu")
+    found = (own_node.disks / "worker.qcow2").stat()
+    assert told["disk"] == {
+        "path": str(own_node.disks / "worker.qcow2"),
+        "kind": "overlay",
+        "format": "qcow2",
+        "backing": str(cached(own_node)),
+        "device": found.st_dev,
+        "inode": found.st_ino,
+    }
+    image, pki = told["image"], own_node.bench.pki
+    assert (image["uuid"], image["endorser_dn"], image["endorser_ca"]) == (IMAGE, pki.endorser.dn, pki.endorser.ca)
+    assert image["sha512"] == own_node.image()["sha512"]
+    assert image["mtime_ns"] == cached(own_node).stat().st_mtime_ns and image["size"] == cached(own_node).stat().st_size
+    assert told["contexts"] == [str(own_node.disks / "worker-context.iso")]
+    assert told["made"] == [told["disk"]["path"], *told["contexts"]]
+
+
+def test_absent_takes_away_what_was_made_and_nothing_else(node: Node, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.iso"
+    mine.write_bytes(b"an iso")
+    node.done(contexts=[{"iso": ISO}, {"path": str(mine)}])
+    planned, done = node.done(check=True, state="absent"), node.done(state="absent")
+    assert actions(planned) == actions(done) == ["stop", "undefine", "remove", "remove", "remove_record"]
+    assert planned["diff"] == done["diff"]
+    assert node.names() == set() and list(node.records.iterdir()) == list(node.disks.iterdir()) == []
+    assert mine.exists() and cached(node).exists()
+    assert node.done(state="absent")["changed"] is False
+
+
+def test_a_changed_description_waits_for_a_restart_unless_it_may_have_one(node: Node) -> None:
+    node.done()
+    planned, done = node.done(check=True, memory="128 MiB"), node.done(memory="128 MiB")
+    assert actions(planned) == actions(done) == ["redefine"] and planned["diff"] == done["diff"]
+    assert done["instances"][0]["restart_needed"] is True and "started again" in done.warnings[0]
+    assert done["diff"]["after"]["worker"]["domain"] == {"memory": 128 * 1024 * 1024}
+    assert node.done(memory="128 MiB")["changed"] is False
+    done = node.done(memory="96 MiB", restart_when_changed=True)
+    assert actions(done) == ["redefine", "restart"] and done["instances"][0]["restart_needed"] is False
+    assert node.domain().maxMemory() == 96 * 1024 and done.warnings == []
+
+
+def test_it_is_stopped_started_and_restarted(node: Node) -> None:
+    assert actions(node.done(started=False)) == ["make_disk", "record", "define"]
+    assert node.done(started=False)["instances"][0]["state"] == "stopped" and not node.domain().isActive()
+    assert actions(node.done()) == ["start"]
+    assert actions(node.done(state="restarted")) == ["restart"] and node.domain().isActive()
+    assert actions(node.done(started=False)) == ["stop"] and not node.domain().isActive()
+    assert actions(node.done(autostart=True)) == ["autostart", "start"] and node.domain().autostart()
+    assert node.done(autostart=True)["changed"] is False
+
+
+def test_a_changed_context_replaces_the_disk(node: Node) -> None:
+    node.done(contexts=[{"iso": ISO}])
+    other = {**ISO, "variables": {"AFS": "on"}}
+    done = node.done(contexts=[{"iso": other}])
+    assert actions(done) == ["replace_context"] and done["instances"][0]["restart_needed"] is True
+    shown = done["diff"]["after"]["worker"]["contexts"][str(node.disks / "worker-context.iso")]
+    assert shown["variables"]["AFS"] == "on"
+
+
+@pytest.mark.parametrize("decision", ["blacklist", "clear"])
+def test_what_the_verdict_refuses_is_not_started(own_node: Node, decision: str) -> None:
+    own_node.bench.decide(decision)
+    result = own_node.run()
+    code = {"blacklist": "blacklisted", "clear": "not_approved"}[decision]
+    assert result.failed and result["code"] == code and result["failures"][0]["name"] == "worker"
+    assert own_node.names() == set() and not own_node.disks.exists() and not own_node.records.exists()
+
+
+def test_a_cached_file_that_was_changed_is_refused(own_node: Node) -> None:
+    path = cached(own_node)
+    path.chmod(0o644)
+    with path.open("r+b") as stream:
+        stream.write(b"not")
+    assert own_node.run()["code"] == "file_changed"
+
+
+def test_octets_are_compared_where_they_are_not_believed(own_node: Node) -> None:
+    """A disk that changes its octets by itself: the sheet says what is true of the file, and the sha512 is another."""
+    snapshot = json.loads((own_node.state_dir / "verdicts.json").read_text())
+    (name,) = (sheet["file"] for sheet in snapshot["sheets"].values())
+    assert own_node.done(verify="sha512", check=True)["changed"] is True
+    digest = own_node.image()["sha512"]
+    path = own_node.state_dir / "verdicts" / name
+    octets = path.read_bytes().replace(digest.encode(), b"0" * 128)
+    renamed = f"{name.rpartition('-')[0]}-{hashlib.sha256(octets).hexdigest()[:32]}.jsonl"
+    (path.parent / renamed).write_bytes(octets)
+    text = (own_node.state_dir / "verdicts.json").read_text().replace(name, renamed)
+    (own_node.state_dir / "verdicts.json").write_text(text)
+    assert own_node.run(verify="sha512")["code"] == "file_changed"
+    assert own_node.run(disk={"method": "copy"})["code"] == "checksum_mismatch"
+    assert list(own_node.disks.iterdir()) == [] and not own_node.records.exists()
+
+
+def test_old_verdicts_are_not_believed(node: Node) -> None:
+    assert node.run(max_age="0s")["code"] == "snapshot_stale"
+    assert node.run(state_dir=str(node.records))["code"] == "snapshot_missing"
+
+
+def test_a_mode_in_which_the_image_does_not_boot_is_refused_with_the_reason(node: Node) -> None:
+    reasons = [{"requirement": "A09", "text": "There is no virtio_blk."}]
+    matrix = {**BOOT_INFO["matrix"], "kvm": {**BOOT_INFO["matrix"]["kvm"], "ok": False, "reasons": reasons}}
+    result = node.run(boot_info={"matrix": matrix})
+    assert result["code"] == "mode_not_bootable" and "There is no virtio_blk." in result["msg"]
+    assert node.run(boot_info={})["code"] == "boot_facts_missing"
+
+
+def test_one_refusal_does_not_undo_the_others(node: Node) -> None:
+    items = [{"name": "first"}, {"name": "second", "image": "nobody's"}, {"name": "third", "memory": "32 MiB"}]
+    result = node.run(name=None, instances=items)
+    assert result.failed and result["code"] == "unknown_image" and result["changed"] is True
+    assert [one["code"] for one in result["instances"]] == [None, "unknown_image", None]
+    assert [one["name"] for one in result["failures"]] == ["second"]
+    assert node.names() == {"first", "third"} and node.domain("third").maxMemory() == 32 * 1024
+    again = node.run(name=None, instances=items)
+    assert again.failed and again["changed"] is False
+
+
+def test_common_suboptions_of_the_disk_hold_for_every_item(node: Node) -> None:
+    items = [{"name": "first", "disk": {"path": str(node.disks / "one.img")}}, {"name": "second"}]
+    done = node.done(name=None, instances=items, disk={"method": "copy"})
+    assert [one["disk"] for one in done["instances"]] == [str(node.disks / "one.img"), str(node.disks / "second.img")]
+    assert (node.disks / "one.img").read_bytes() == cached(node).read_bytes()
+
+
+def test_an_instance_of_another_version_is_made_anew_only_when_told(own_node: Node) -> None:
+    own_node.done()
+    own_node.bench.publish(own_node.bench.image(octets=b"image v2" * 131072, format="raw", version="2.0"))
+    own_node.bench.done("imagelist_subscribe", own_node.bench.subscription(refresh="always"))
+    own_node.bench.cache()
+    overlay = own_node.disks / "worker.qcow2"
+    before = overlay.stat().st_ino
+    result = own_node.run()
+    assert result["code"] == "instance_outdated" and "2.0" in result["msg"] and overlay.stat().st_ino == before
+    planned, done = own_node.done(check=True, rebuild=True), own_node.done(rebuild=True)
+    assert actions(planned) == actions(done) == ["stop", "remove", "make_disk", "record", "redefine", "start"]
+    assert facts(overlay)["backing-filename"] == str(cached(own_node))
+    assert own_node.done(rebuild=True)["changed"] is False
+
+
+def test_what_others_made_is_neither_changed_nor_removed(node: Node) -> None:
+    node.driver.defineXML("<domain type='test'><name>worker</name><memory>1</memory><os><type>hvm</type></os></domain>")
+    for state in ("present", "absent"):
+        assert node.run(state=state)["code"] == "instance_foreign"
+    assert node.run(name="test", state="absent")["code"] == "instance_foreign"
+    node.domain().undefine()
+    node.disks.mkdir()
+    (node.disks / "worker.qcow2").write_text("somebody's")
+    assert node.run()["code"] == "file_foreign"
+    assert (node.disks / "worker.qcow2").read_text() == "somebody's" and not node.records.exists()
+
+
+def test_a_disk_that_was_exchanged_is_left_where_it_is(node: Node) -> None:
+    node.done()
+    overlay = node.disks / "worker.qcow2"
+    overlay.rename(node.disks / "moved")
+    overlay.write_text("somebody's")
+    assert node.run()["code"] == "file_foreign"
+    done = node.done(state="absent")
+    assert "is not the disk that was made for it" in done.warnings[0] and overlay.read_text() == "somebody's"
+
+
+def test_what_an_ended_call_left_is_taken_up_again(node: Node) -> None:
+    assert node.run(contexts=[{"iso": ISO, "path": str(node.bench.work / "missing" / "x.iso")}])["code"] == "not_found"
+    assert record(node)["made"][0] == str(node.disks / "worker.qcow2")
+    done = node.done(contexts=[{"iso": ISO}])
+    assert actions(done) == ["record", "create_context", "define", "start"]
+
+
+def test_a_time_that_is_over_starts_nothing(node: Node) -> None:
+    assert node.run(until="2020-01-01T00:00:00Z")["code"] == "ttl_over"
+    done = node.done(ttl_hours=1)
+    assert node.done(ttl_hours=1)["changed"] is False
+    longer = node.done(ttl_hours=2)
+    assert actions(longer) == ["record"] and longer["instances"][0]["until"] > done["instances"][0]["until"]
+
+
+def test_a_disk_grows_and_never_shrinks(node: Node) -> None:
+    node.done(started=False)
+    assert node.run(started=False, disk={"size": "4 KiB"})["code"] == "machine_invalid"
+    done = node.done(started=False, disk={"size": "8 MiB"})
+    assert actions(done) == ["grow_disk"] and facts(node.disks / "worker.qcow2")["virtual-size"] == 8 * 1024 * 1024
+    assert node.done(started=False, disk={"size": "8 MiB"})["changed"] is False
+
+
+@pytest.fixture
+def device(tmp_path: Path) -> t.Iterator[Path]:
+    """A block device of two megabytes."""
+    backing = tmp_path / "device.img"
+    backing.write_bytes(bytes(2 * 1024 * 1024))
+    name = subprocess.run(
+        ["losetup", "--find", "--show", backing], check=True, capture_output=True, text=True
+    ).stdout.strip()
+    yield Path(name)
+    subprocess.run(["losetup", "--detach", name], check=True)
+
+
+@pytest.mark.needs("root", "losetup", "/dev/loop-control")
+def test_a_block_device_gets_the_octets_and_keeps_what_it_had_from_others(node: Node, device: Path) -> None:
+    disk = {"method": "device", "path": str(device)}
+    assert actions(node.done(disk=disk)) == ["make_disk", "record", "define", "start"]
+    assert device.read_bytes()[: 1024 * 1024] == cached(node).read_bytes()
+    assert node.done(disk=disk)["changed"] is False
+    told = record(node)
+    assert (told["disk"]["kind"], told["disk"]["device"]) == ("device", device.stat().st_rdev) and told["made"] == []
+    node.done(state="absent")
+    assert node.run(disk=disk)["code"] == "device_in_use"
+    assert node.done(disk={**disk, "overwrite": True})["changed"] is True
+
+
+@pytest.mark.needs("root", "losetup", "/dev/loop-control")
+def test_a_device_that_is_too_small_is_left_alone(node: Node, tmp_path: Path, device: Path) -> None:
+    with (tmp_path / "device.img").open("r+b") as stream:
+        stream.truncate(512 * 1024)
+    subprocess.run(["losetup", "--set-capacity", device], check=True)
+    assert node.run(disk={"method": "device", "path": str(device)})["code"] == "device_too_small"
+    assert not any(device.read_bytes())
+
+
+BAD_INPUT: t.Final[list[tuple[dict[str, t.Any], str]]] = [
+    ({"name": "17"}, "machine_invalid"),
+    ({"name": "../worker"}, "machine_invalid"),
+    ({"image": None}, "machine_invalid"),
+    ({"uuid": "worker"}, "machine_invalid"),
+    ({"memory": "much"}, "machine_invalid"),
+    ({"stop_timeout": "soon"}, "machine_invalid"),
+    ({"until": "tomorrow"}, "machine_invalid"),
+    ({"ttl_hours": 0}, "machine_invalid"),
+    ({"directory": "here"}, "machine_invalid"),
+    ({"disk": {"path": "/dev/vda"}}, "machine_invalid"),
+    ({"disk": {"method": "device"}}, "machine_invalid"),
+    ({"disk": {"method": "device", "path": "/dev/null"}}, "machine_invalid"),
+    ({"disk": {"owner": "nobody-of-that-name"}}, "machine_invalid"),
+    ({"disk": {"mode": "rw"}}, "machine_invalid"),
+    ({"disk": {"format": "qcow2"}}, "not_derived"),
+    ({"contexts": [{}]}, "machine_invalid"),
+    ({"contexts": [{"path": "/no/such.iso"}]}, "not_found"),
+    ({"contexts": [{"iso": {"no_such": 1}}]}, "option_invalid"),
+    ({"contexts": [{"iso": {"variables": {"PATH": "/"}}}]}, "variable_forbidden"),
+    ({"connection": "qemu+unix:///system?socket=/no/such"}, "hypervisor_unreachable"),
+    ({"name": None, "instances": [{"name": "a"}, {"name": "a"}]}, "machine_invalid"),
+    ({"name": None, "instances": [{"memory": "1 GiB"}]}, "machine_invalid"),
+    ({"state": "restarted", "output": "xl"}, "machine_invalid"),
+    ({"output": "xl"}, "output_unsupported"),
+    ({"output": "opennebula"}, "machine_invalid"),
+]
+
+
+def test_bad_input_is_one_sentence_and_changes_nothing(node: Node) -> None:
+    for options, code in BAD_INPUT:
+        result = node.run(**options)
+        assert result.failed and (options, result["code"]) == (options, code) and "\n" not in result["msg"]
+    assert node.names() == set() and not node.records.exists() and not node.disks.exists()
+
+
+# for managers that start machines themselves
+
+
+def test_a_configuration_for_xl_comes_with_disk_and_record(node: Node) -> None:
+    dest = node.bench.work / "worker.cfg"
+    options: dict[str, t.Any] = {"output": "xl", "mode": "xen_para", "dest": str(dest), "disk": {"method": "copy"}}
+    planned, done = node.done(check=True, **options), node.done(**options)
+    assert actions(planned) == actions(done) == ["make_disk", "record", "write"] and planned["diff"] == done["diff"]
+    assert dest.read_text() == done["instances"][0]["configuration"] and f"# image: {IMAGE}" in dest.read_text()
+    assert record(node)["connection"] is None and record(node)["disk"]["kind"] == "copy"
+    assert node.done(**options)["changed"] is False
+    assert actions(node.done(state="absent", output="xl", dest=str(dest))) == ["remove", "remove", "remove_record"]
+    assert not dest.exists() and list(node.disks.iterdir()) == []
+
+
+def test_a_template_for_opennebula_is_written_after_the_same_verdict(own_node: Node) -> None:
+    dest = own_node.bench.work / "worker.one"
+    options: dict[str, t.Any] = {
+        "output": "opennebula",
+        "dest": str(dest),
+        "opennebula": {"image": "sl5", "context": {"AFS": "off"}},
+    }
+    assert actions(own_node.done(**options)) == ["write"] and f'HEPIX_IMAGE = "{IMAGE}"' in dest.read_text()
+    assert (
+        own_node.done(**options)["changed"] is False and not own_node.records.exists() and not own_node.disks.exists()
+    )
+    assert actions(own_node.done(state="absent", **options)) == ["remove"] and not dest.exists()
+    dest.write_text("somebody's")
+    assert own_node.run(**options)["code"] == own_node.run(state="absent", **options)["code"] == "file_foreign"
+    dest.unlink()
+    own_node.bench.decide("blacklist")
+    assert own_node.run(**options)["code"] == "blacklisted" and not dest.exists()
