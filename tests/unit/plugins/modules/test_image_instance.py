@@ -40,7 +40,7 @@ def actions(result: t.Any) -> list[str]:
 
 
 def test_an_instance_is_planned_made_and_left_as_it_is(node: Node) -> None:
-    options: dict[str, t.Any] = {"contexts": [{"iso": ISO}], "ttl_hours": 48, "author": "operator"}
+    options: dict[str, t.Any] = {"contexts": [{"iso": ISO}], "until": "2099-01-01T00:00:00Z", "author": "operator"}
     planned = node.done(check=True, **options)
     assert node.names() == set() and not node.records.exists() and not node.disks.exists()
     done = node.done(**options)
