@@ -24,6 +24,12 @@ _CONTROLS: t.Final = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[()][0-9A-Z]|\x1
 _SHOWN: t.Final = 40
 
 
+def patience(seconds: float) -> float:
+    """The seconds to wait for what takes a third of them on a quiet machine: more where others keep it busy."""
+    busy = os.getloadavg()[0] / (os.cpu_count() or 1)
+    return seconds * min(max(busy, 1.0), 5.0)
+
+
 class BootFailed(AssertionError):
     """What was waited for did not come; `text` is what came instead."""
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from . import prediction, qemu, xen
+from .conftest import Note
 from .prepared import Prepared
 
 LOGIN: t.Final = "el5-like login:"
@@ -28,7 +29,7 @@ def test_as_it_was_found_it_boots_under_kvm_alone(el5_like: Prepared) -> None:
         assert ["lacks xen_blkfront" in reason["text"] for reason in matrix[mode]["reasons"]] == [True]
 
 
-def test_the_role_makes_it_boot_everywhere_and_then_changes_nothing(el5_like: Prepared, note: t.Any) -> None:
+def test_the_role_makes_it_boot_everywhere_and_then_changes_nothing(el5_like: Prepared, note: Note) -> None:
     note("el5_like", "role", el5_like.first.seconds, came="changed")
     note("el5_like", "role, second run", el5_like.second.seconds, came="nothing to change")
     assert el5_like.first.changed == 1
@@ -38,7 +39,7 @@ def test_the_role_makes_it_boot_everywhere_and_then_changes_nothing(el5_like: Pr
 
 
 @pytest.mark.parametrize("bus", ["virtio", "ide"])
-def test_it_boots_under_qemu(el5_like: Prepared, logs: Path, note: t.Any, bus: str) -> None:
+def test_it_boots_under_qemu(el5_like: Prepared, logs: Path, note: Note, bus: str) -> None:
     booted = qemu.boot([qemu.Disk(el5_like.image, bus=bus)], LOGIN, log=logs / f"el5_like-{bus}.log")
     note("el5_like", f"QEMU {bus}", booted.seconds, predicted="boots" if bus == "virtio" else "")
     assert "service kudzu" not in booted.text and "service cups" not in booted.text
@@ -75,14 +76,14 @@ def test_xl_accepts_every_file(host: xen.Dom0, configurations: dict[str, str]) -
 
 
 @pytest.mark.parametrize("name", list(GUESTS))
-def test_it_boots_under_xen(host: xen.Dom0, el5_like: Prepared, note: t.Any, name: str) -> None:
+def test_it_boots_under_xen(host: xen.Dom0, el5_like: Prepared, note: Note, name: str) -> None:
     assert el5_like.after["matrix"][GUESTS[name]]["ok"]
     booted = host.boot(name, LOGIN)
     note("el5_like", f"Xen {name.upper()}", booted.seconds, predicted="boots")
     assert "service kudzu" not in booted.text
 
 
-def test_without_the_drivers_of_xen_it_fails_as_predicted(host: xen.Dom0, el5_like: Prepared, note: t.Any) -> None:
+def test_without_the_drivers_of_xen_it_fails_as_predicted(host: xen.Dom0, el5_like: Prepared, note: Note) -> None:
     assert not el5_like.before["matrix"]["xen_para"]["ok"]
     booted = host.boot("before", GAVE_UP)
     note("el5_like", "Xen PV before the role", booted.seconds, predicted="no xen_blkfront", came="no root")

@@ -23,17 +23,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .console import PANICS, Booted, Console
+from .console import PANICS, Booted, Console, patience
 from .qemu import Disk, machine
 
 IMAGES: t.Final = "/srv/images"
 CONSOLES: t.Final = "/var/log/xen/console"
 BRIDGE: t.Final = "xenbr0"
 
-#: Seconds for what takes 15, and for what takes up to 120, on a quiet machine.
-_START: t.Final = 300.0
-_GUEST: t.Final = 900.0
-_COMMAND: t.Final = 180.0
+#: Three times what each takes on a quiet machine: dom0, a guest with full virtualisation, a command of xl.
+_START: t.Final = 90.0
+_GUEST: t.Final = 400.0
+_COMMAND: t.Final = 90.0
 
 #: Nested virtualisation as Xen and dom0 bear it: other processors crash one or the other.
 _PROCESSOR: t.Final = ("-cpu", "qemu64,+svm,+npt", "-smp", "2")
@@ -69,7 +69,7 @@ class Dom0:
         try:
             status, said = self._do(f"start {name}")
             assert status == 0, f"xl create {name}: {said}"
-            text = self._console.wait(*until, timeout=timeout, panics=[*panics, f"@@ gone {re.escape(name)}"])
+            text = self._console.wait(*until, timeout=patience(timeout), panics=[*panics, f"@@ gone {re.escape(name)}"])
             return Booted(text, time.monotonic() - began, self._log)
         finally:
             self._do(f"stop {name}")
@@ -79,7 +79,7 @@ class Dom0:
         self._console.mark()
         self._console.send(command)
         done = rf"^@@ {re.escape(command)} (\d+)$"
-        text = self._console.wait(done, timeout=_COMMAND, panics=[PANICS[1], PANICS[2]])
+        text = self._console.wait(done, timeout=patience(_COMMAND), panics=[PANICS[1], PANICS[2]])
         match = re.search(done, text, re.MULTILINE)
         assert match is not None
         return int(match[1]), text[: match.start()]
@@ -100,7 +100,7 @@ def dom0(
     start = ["-kernel", str(files / "xen"), "-append", _XEN]
     start += ["-initrd", f"{files / 'vmlinuz'} {_DOM0},{files / 'initrd'}"]
     with machine([*of_dom0, *disks], log=log, memory=memory, more=[*_PROCESSOR, *start]) as console:
-        console.wait(r"^@@ dom0 ready 0$", timeout=_START)
+        console.wait(r"^@@ dom0 ready 0$", timeout=patience(_START))
         yield Dom0(console, log)
 
 
