@@ -164,8 +164,8 @@ REMEDIES: t.Final[t.Mapping[str, str]] = {
     "guest_hard_link": "Copy the file to one of its own (cp -p), or remove the other names, and try again.",
     "guest_malformed": "Correct the named file of the image by hand: what is meant cannot be told safely.",
     "image_missing": "Name the file of a disk image, or the directory of an unpacked system.",
-    "image_format_unsupported": "Name the format of the image (format), which is mounted to be read only; to change it, convert "
-    "it to a raw one first (qemu-img convert -O raw).",
+    "image_format_unsupported": "Name the format of the image (format) to read it; to change it, convert it to a raw "
+    "one first (qemu-img convert -O raw).",
     "copy_refused": "Name another directory for the copy (scratch_dir), or remove what is in its place.",
     "image_busy": "Shut down what uses the image, or unmount it there, and try again.",
     "disk_malformed": "Check the image: its partition table or a file system in it is not what its size allows.",

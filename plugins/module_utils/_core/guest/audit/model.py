@@ -25,9 +25,6 @@ ERROR: t.Final = "error"
 WARNING: t.Final = "warning"
 NOTE: t.Final = "note"
 
-#: As many findings of a check are told one by one.
-_EACH: t.Final = 100
-
 
 @dataclass(frozen=True)
 class Finding:
@@ -134,12 +131,3 @@ def removing(_subject: Subject, findings: t.Sequence[Finding]) -> t.Iterator[Rep
     """Each file that was found goes."""
     for path in dict.fromkeys(finding.path for finding in findings):
         yield Repair(path, None, "removed")
-
-
-def most(findings: t.Sequence[Finding]) -> list[Finding]:
-    """The first hundred; how many more there are is a finding of the gravest of them."""
-    listed, rest = list(findings[:_EACH]), findings[_EACH:]
-    if rest:
-        grave = ERROR if any(item.severity == ERROR for item in rest) else rest[0].severity
-        listed.append(Finding("/", f"There are {len(rest)} more.", None, grave))
-    return listed

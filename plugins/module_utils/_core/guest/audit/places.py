@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from ...errors import GuestError
 from ..root.tree import CONFIGURATION, Root
 
+_HOMES: t.Final = 10_000
+
 
 @dataclass(frozen=True)
 class Account:
@@ -40,6 +42,8 @@ def read_places(root: Root) -> Places:
     accounts = tuple(_accounts(root.text("/etc/passwd") or ""))
     given = [account.home for account in accounts if account.home.strip("/")]
     named = [*given, "/root", *(f"/home/{name}" for name in root.names("/home"))]
+    if len(named) > _HOMES:
+        raise GuestError("guest_too_large", f"The tree has more than {_HOMES} homes", path="/etc/passwd")
     homes = dict.fromkeys(_resolved(root, path) for path in named)
     return Places(accounts, tuple(home for home in homes if home is not None))
 

@@ -11,7 +11,11 @@ from datetime import date, datetime
 from ...times import to_text
 from ..root.names import printable
 from .disclosure import rules, versions
+from .model import ERROR, NOTE, WARNING, Finding
 from .running import UNKNOWN, Result, Waiver, verdict
+
+#: As many findings of a check are told one by one.
+_EACH: t.Final = 100
 
 
 def make_report(
@@ -32,8 +36,8 @@ def make_report(
             "title": result.check.title,
             "result": result.result,
             "why": result.why,
-            "findings": [{**finding.as_dict(), "severity": finding.severity} for finding in result.findings],
-            "waived": [{**finding.as_dict(), "severity": finding.severity} for finding in result.waived],
+            "findings": _listed(result.findings),
+            "waived": _listed(result.waived),
         }
         for result in results
     ]
@@ -51,6 +55,17 @@ def make_report(
             "waivers": [_waiver(waiver, now.date()) for waiver in waivers],
         }
     )
+
+
+def _listed(findings: t.Sequence[Finding]) -> list[dict[str, t.Any]]:
+    """The gravest hundred, and how many more there are."""
+    order = [ERROR, WARNING, NOTE]
+    graver = sorted(findings, key=lambda finding: order.index(finding.severity or NOTE))
+    listed = list(findings) if len(findings) <= _EACH else graver[:_EACH]
+    if len(findings) > _EACH:
+        rest = graver[_EACH:]
+        listed.append(Finding("/", f"There are {len(rest)} more.", None, rest[0].severity))
+    return [{**finding.as_dict(), "severity": finding.severity} for finding in listed]
 
 
 def _waiver(waiver: Waiver, today: date) -> dict[str, t.Any]:

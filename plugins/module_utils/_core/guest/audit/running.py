@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import fnmatch
+import itertools
 import re
 import typing as t
 from dataclasses import dataclass, replace
@@ -16,6 +17,9 @@ from .table import TABLE
 
 PASS, FAIL, WARN, NOTED, WAIVED = "pass", "fail", "warn", "note", "waived"
 NOT_APPLICABLE, UNKNOWN = "not_applicable", "unknown"
+
+#: As many findings of a check are looked at; a report lists fewer.
+_MOST: t.Final = 20_000
 
 _DATE: t.Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
 
@@ -83,7 +87,10 @@ def _result(check: Check, subject: Subject, waivers: t.Sequence[Waiver], today: 
         found = check.search(subject)
         if found is None:
             return Result(check, NOT_APPLICABLE)
-        findings = tuple(replace(finding, severity=finding.severity or check.severity) for finding in found)
+        bounded = list(itertools.islice(found, _MOST + 1))
+        if len(bounded) > _MOST:
+            bounded[_MOST:] = [Finding("/", f"There are more than {_MOST}.")]
+        findings = tuple(replace(finding, severity=finding.severity or check.severity) for finding in bounded)
     except GuestError as error:
         waived = any(waiver.covers(check.id, None, today) for waiver in waivers)
         return Result(check, WAIVED if waived else UNKNOWN, why=error.detail)

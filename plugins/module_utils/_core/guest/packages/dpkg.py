@@ -55,11 +55,11 @@ def _packages(root: Root, path: str, text: str, *, partial: bool) -> list[Packag
 def stanzas(text: str, path: str) -> t.Iterator[dict[str, str]]:
     """The stanzas of `text`: field, in lower case -> value. Raises `GuestError` (packages_malformed)."""
     for number, block in enumerate(re.split(r"\n(?:[ \t]*\n)+", text.strip("\n")), 1):
-        fields: dict[str, str] = {}
+        fields: dict[str, list[str]] = {}
         last = None
         for row in block.split("\n"):
             if row[:1] in (" ", "\t") and last is not None:
-                fields[last] += "\n" + row[1:]
+                fields[last].append(row[1:])
                 continue
             name, colon, value = row.partition(":")
             if not row.strip():
@@ -67,9 +67,9 @@ def stanzas(text: str, path: str) -> t.Iterator[dict[str, str]]:
             if not colon or not name or " " in name:
                 raise malformed(path, f"stanza {number} has a line that is no field")
             last = name.lower()
-            fields[last] = value.strip()
+            fields[last] = [value.strip()]
         if fields:
-            yield fields
+            yield {name: "\n".join(rows) for name, rows in fields.items()}
 
 
 def _package(root: Root, fields: t.Mapping[str, str]) -> Package:

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import os
 import stat
 import typing as t
@@ -13,6 +15,7 @@ from .names import shown
 from .tree import Root, guest_errors
 
 _ENTRIES: t.Final = 3_000_000
+_HOLE: t.Final = 1024**3
 _OCTETS: t.Final = 64 * 1024**3
 
 
@@ -28,6 +31,43 @@ class Allowance:
         if self._left < 0:
             name = shown(path)
             raise GuestError("guest_too_large", f"The files of the tree have no end, as {name}", path=name)
+
+
+def parts(root: Root, path: str, allowance: Allowance, *, window: int = 1 << 20) -> t.Iterator[bytes]:
+    """The octets of a file, without its holes: of what is not there, nothing has to be read. Raises `GuestError`."""
+    with root.open(path) as file, guest_errors(path):
+        fd, at, size = file.fileno(), 0, os.fstat(file.fileno()).st_size
+        while at < size:
+            try:
+                begin = os.lseek(fd, at, os.SEEK_DATA)
+                end = os.lseek(fd, begin, os.SEEK_HOLE)
+            except OSError as error:
+                if error.errno == errno.ENXIO:
+                    return
+                begin, end = at, size
+            while begin < end:
+                octets = os.pread(fd, min(window, end - begin), begin)
+                if not octets:
+                    return
+                allowance.take(len(octets), path)
+                yield octets
+                begin += len(octets)
+            at = end
+
+
+def digest_of(root: Root, path: str, algorithm: str, allowance: Allowance) -> str:
+    """The digest of a whole file, in hexadecimal digits. Raises `GuestError` (guest_too_large: it is mostly a hole)."""
+    made = hashlib.new(algorithm, usedforsecurity=False)
+    with root.open(path) as file, guest_errors(path):
+        status = os.fstat(file.fileno())
+        if status.st_size - status.st_blocks * 512 > _HOLE:
+            name = shown(path)
+            why = f"{name} of the tree has {status.st_size} octets, and most of them are none"
+            raise GuestError("guest_too_large", why, path=name, size=status.st_size)
+        while octets := file.read(1 << 20):
+            allowance.take(len(octets), path)
+            made.update(octets)
+    return made.hexdigest()
 
 
 def walk(root: Root, *tops: str, skip: t.Collection[str] = ()) -> t.Iterator[tuple[str, os.stat_result]]:

@@ -15,11 +15,10 @@ from ....errors import GuestError
 from ...boot.matrix import judge
 from ...plan.identity import FIELDS, IDENTITY
 from ...root.names import shown
-from ...root.walking import Allowance, walk
-from ..model import NOTE, WARNING, Finding, Subject, most
+from ...root.walking import Allowance, parts, walk
+from ..model import NOTE, WARNING, Finding, Subject
 from ..places import digest
 
-_WINDOW: t.Final = 1024 * 1024
 _OVERLAP: t.Final = 4096
 _SAID: t.Final = 64 * 1024
 _LINES: t.Final = 20
@@ -73,7 +72,7 @@ def patterns(subject: Subject) -> list[Finding] | None:
             for number, line in _matches(subject, path, given, allowance):
                 what = f"Pattern {number} of the endorser is found."
                 found.append(Finding(path, what, line, None, digest(subject.root, path)))
-    return most(found)
+    return found
 
 
 def _matches(
@@ -82,17 +81,14 @@ def _matches(
     """The number of each pattern that is found, and the line of its first place."""
     found: dict[int, int] = {}
     lines, before = 1, b""
-    with subject.root.open(path) as file:
-        while octets := file.read(_WINDOW):
-            allowance.take(len(octets), path)
-            text = before + octets
-            for number, expression in enumerate(given, 1):
-                match = expression.search(text) if number not in found else None
-                if match is not None:
-                    found[number] = lines + text.count(b"\n", 0, match.start())
-            kept = text[-_OVERLAP:]
-            lines += text.count(b"\n", 0, len(text) - len(kept))
-            before = kept
+    for octets in parts(subject.root, path, allowance):
+        text = before + octets
+        for number, expression in enumerate(given, 1):
+            match = expression.search(text) if number not in found else None
+            if match is not None:
+                found[number] = lines + text.count(b"\n", 0, match.start())
+        before = text[-_OVERLAP:]
+        lines += text.count(b"\n", 0, len(text) - len(before))
     return sorted(found.items())
 
 

@@ -8,7 +8,7 @@ import re
 import stat
 import typing as t
 
-from ...root.walking import walk
+from ...root.walking import Allowance, walk
 from ..model import WARNING, Finding, Repair, Subject
 from ..places import digest, files, rows, size_of
 
@@ -185,11 +185,12 @@ def any_private_key(subject: Subject) -> list[Finding]:
     """Private keys in the small files of every place where people put them."""
     tops = ["/etc", "/root", "/home", "/opt", "/srv", "/var/www", "/var/lib", "/tmp", *subject.places.homes]
     skip = ("/var/lib/dpkg", "/var/lib/rpm")
-    paths = [
-        path
-        for path, status in walk(subject.root, *dict.fromkeys(tops), skip=skip)
-        if stat.S_ISREG(status.st_mode) and 0 < status.st_size <= _SMALL and has_key(subject, path)
-    ]
+    allowance = Allowance()
+    paths = []
+    for path, status in walk(subject.root, *dict.fromkeys(tops), skip=skip):
+        if stat.S_ISREG(status.st_mode) and 0 < status.st_size <= _SMALL:
+            allowance.take(status.st_size, path)
+            paths += [path] if has_key(subject, path) else []
     return found(subject, dict.fromkeys(paths), "A private key.")
 
 

@@ -155,6 +155,8 @@ def changeable(subject: Subject) -> list[Finding] | None:
 
 def is_fixed(root: Root, path: str) -> bool:
     """Whether a file or directory has an attribute by which nobody can change it, on a file system that has such."""
+    if root.status(path) is None:
+        return False
     with root.spot(path) as spot:
         if not (spot.is_file or spot.is_directory):
             return False

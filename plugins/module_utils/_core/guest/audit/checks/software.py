@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import fnmatch
-import hashlib
 import re
 import stat
 import typing as t
@@ -15,8 +14,8 @@ from ....errors import GuestError
 from ...boot.system import read_system
 from ...packages.model import OwnedFile, Package
 from ...root.tree import Root
-from ...root.walking import Allowance
-from ..model import ERROR, NOTE, WARNING, Finding, Subject, most
+from ...root.walking import Allowance, digest_of
+from ..model import ERROR, NOTE, WARNING, Finding, Subject
 from ..places import files, rows
 
 #: What a site must never replace (001): told apart, and always an error.
@@ -60,7 +59,7 @@ def manifest(subject: Subject) -> list[Finding] | None:
         Finding("/", f"The manifest lists {name} {version}, which is not installed.")
         for name, version in sorted(listed - set(there))
     ]
-    return most([*lacking, *absent])
+    return [*lacking, *absent]
 
 
 def patched(subject: Subject) -> list[Finding]:
@@ -111,7 +110,7 @@ def signatures(subject: Subject) -> list[Finding]:
         elif package.kind == "rpm" and keys and not any((package.key or "").endswith(key) for key in keys):
             what = f"{package.name} {package.full_version} is signed by {package.key}, which is not known."
             unsigned.append(Finding(database.path, what))
-    return [*most(unsigned), *_yum(subject.root), *_apt(subject.root)]
+    return [*unsigned, *_yum(subject.root), *_apt(subject.root)]
 
 
 def _yum(root: Root) -> t.Iterator[Finding]:
@@ -161,8 +160,7 @@ def modified(subject: Subject) -> list[Finding]:
             finding = compared.finding(path, file)
             if finding is not None:
                 found.append(finding)
-    found.sort(key=lambda finding: (finding.severity != ERROR, finding.path))
-    return [*most(found), *_silent(subject, {owned.files[path].package for path in known})]
+    return [*found, *_silent(subject, {owned.files[path].package for path in known})]
 
 
 def _silent(subject: Subject, telling: set[str]) -> list[Finding]:
@@ -172,12 +170,8 @@ def _silent(subject: Subject, telling: set[str]) -> list[Finding]:
         for path, file in subject.owned.files.items()
         if file.package not in telling and path.startswith(_PROGRAMS) and subject.root.is_file(path)
     }
-    return most(
-        [
-            Finding(path, f"{name} does not say what its files were.", None, NOTE)
-            for name, path in sorted(silent.items())
-        ]
-    )
+    what = "does not say what its files were."
+    return [Finding(path, f"{name} {what}", None, NOTE) for name, path in sorted(silent.items())]
 
 
 class _Compared:
@@ -200,7 +194,7 @@ class _Compared:
             return None
         key = (status.st_dev, status.st_ino, file.algorithm)
         if key not in self._known:
-            self._known[key] = self._digest(path, file.algorithm)
+            self._known[key] = digest_of(self._root, path, file.algorithm, self._allowance)
         if self._known[key] == file.digest:
             return None
         if status.st_size <= _SMALL and _PRELINKED in (self._root.read(path, limit=_SMALL) or b""):
@@ -209,14 +203,6 @@ class _Compared:
         kind = _kind(file.package)
         what = f"{kind}It is not as {file.package} brought it."
         return Finding(path, what, None, ERROR if binary or kind else WARNING)
-
-    def _digest(self, path: str, algorithm: str) -> str:
-        made = hashlib.new(algorithm, usedforsecurity=False)
-        with self._root.open(path) as opened:
-            while octets := opened.read(1024 * 1024):
-                self._allowance.take(len(octets), path)
-                made.update(octets)
-        return made.hexdigest()
 
 
 def _kind(package: str) -> str:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import typing as t
 
@@ -16,7 +17,9 @@ from ..rpm import read_rpm_files
 _INFO: t.Final = "/var/lib/dpkg/info"
 _DIVERSIONS: t.Final = "/var/lib/dpkg/diversions"
 _LARGEST: t.Final = 64 * 1024 * 1024
-_FILES: t.Final = 5_000_000
+_LIST: t.Final = 16 * 1024 * 1024
+#: The packages of a large desktop have half as many files.
+_FILES: t.Final = 1_000_000
 _SUM: t.Final = re.compile(r"([0-9a-f]{32})  ?(.+)\Z")
 
 
@@ -27,8 +30,8 @@ class Owned:
         self._root = root
         self._directories: dict[str, str] = {}
         self.files: dict[str, OwnedFile] = {}
-        for file in (*_of_dpkg(root), *read_rpm_files(root)):
-            if len(self.files) > _FILES:
+        for count, file in enumerate(itertools.chain(_of_dpkg(root), read_rpm_files(root))):
+            if count > 2 * _FILES or len(self.files) > _FILES:
                 raise malformed(STATUS, f"the packages have more than {_FILES} files")
             path = self._place(file.path)
             known = self.files.get(path)
@@ -70,9 +73,9 @@ def _of_dpkg(root: Root) -> t.Iterator[OwnedFile]:
 
 
 def _rows(root: Root, path: str) -> t.Iterator[str]:
-    for row in (root.text(path, limit=_LARGEST) or "").split("\n"):
-        if row.strip():
-            yield row.rstrip("\r")
+    for match in re.finditer(r"[^\n]+", root.text(path, limit=_LIST) or ""):
+        if match[0].strip():
+            yield match[0].rstrip("\r")
 
 
 def _diversions(root: Root) -> dict[str, tuple[str, str]]:

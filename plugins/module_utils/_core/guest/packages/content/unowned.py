@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from ....errors import GuestError
 from ...root.names import shown
 from ...root.tree import Root
-from ...root.walking import Allowance, walk
+from ...root.walking import Allowance, digest_of, walk
 from ..model import PACKAGES, Package, line, malformed
 from .owned import Owned
 
@@ -30,7 +30,7 @@ _FIELD: t.Final = re.compile(r"^(Name|Version|License|License-Expression): *(\S[
 class _Tree:
     files: int = 0
     size: int = 0
-    rows: list[str] = field(default_factory=list)
+    digest: t.Any = field(default_factory=hashlib.sha256)
 
 
 @dataclass(frozen=True)
@@ -65,15 +65,14 @@ def read_unowned(root: Root) -> tuple[tuple[Package, ...], tuple[Tree, ...]]:
             known = trees.setdefault(tree, _Tree())
             known.files += 1
             known.size += status.st_size
-            known.rows.append(f"{_digest(root, path, allowance)}  {path}\n")
+            # The walk goes through directories in the order of their names, so that the same tree has the same digest.
+            known.digest.update(
+                f"{digest_of(root, path, 'sha256', allowance)}  {path}\n".encode("utf-8", "surrogateescape")
+            )
     packages.sort(key=lambda package: package.path or "")
     return tuple(packages), tuple(
-        Tree(path, tree.files, tree.size, hashlib.sha256("".join(sorted(tree.rows)).encode(*_CODED)).hexdigest())
-        for path, tree in sorted(trees.items())
+        Tree(path, tree.files, tree.size, tree.digest.hexdigest()) for path, tree in sorted(trees.items())
     )
-
-
-_CODED: t.Final = ("utf-8", "surrogateescape")
 
 
 def _tree_of(path: str) -> str | None:
@@ -82,15 +81,6 @@ def _tree_of(path: str) -> str | None:
             name = path[len(parent) + 1 :].split("/", 1)
             return f"{parent}/{name[0]}" if len(name) == 2 else parent
     return next((tree for tree in _TREES if path.startswith(f"{tree}/")), None)
-
-
-def _digest(root: Root, path: str, allowance: Allowance) -> str:
-    made = hashlib.sha256()
-    with root.open(path) as file:
-        while octets := file.read(1024 * 1024):
-            allowance.take(len(octets), path)
-            made.update(octets)
-    return made.hexdigest()
 
 
 def _distribution(root: Root, path: str) -> Package | None:
