@@ -23,6 +23,7 @@ from ansible_collections.hepix.vmimages.plugins.module_utils._core.durations imp
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.hypervisor.gate import ending, settings
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.hypervisor.gate.virsh import Virsh
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.hypervisor.instances import records
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.site import decisions
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.judgement import snapshot
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.store.state import StateDirectory
 
@@ -55,6 +56,7 @@ class Node:
 
     libvirtd: Libvirtd
     world: World
+    environment: Path
 
     @property
     def directory(self) -> Path:
@@ -149,7 +151,7 @@ def node(
         installed.write_text(rendered(environment, place))
         installed.chmod(0o755)
         libvirtd.start()
-        node = Node(libvirtd, world)
+        node = Node(libvirtd, world, environment)
         node.protect("ro")
         yield node
 
@@ -306,6 +308,58 @@ def test_what_is_not_known_ends_nothing(node: Node, domain: Path, running: Runni
     (machine,) = running.end("0s", expired=True, later=timedelta(days=90)).values()
     assert (machine.code, machine.action) == ("snapshot_stale", None)
     assert running.names() == [f"gate-{domain.stem}"]
+
+
+@pytest.fixture
+def play(node: Node, run_playbook: t.Any) -> t.Callable[..., str]:
+    """Run a playbook of the collection on this node; what it said, without its colours."""
+
+    def run(name: str, *options: str, **variables: t.Any) -> str:
+        given = {
+            "hepix_vmimages_hosts": "localhost",
+            "hepix_vmimages_become": False,
+            "hepix_vmimages_connection": node.libvirtd.uri,
+            "hepix_vmimages_gate": str(node.environment.parent / "gate.json"),
+            "hepix_vmimages_command": [str(node.environment / "bin/python3"), "-I", "-m", "vmimages"],
+            "hepix_vmimages_state_dir": str(node.world.state),
+            **variables,
+        }
+        done = run_playbook(f"hepix.vmimages.{name}", *options, "-e", json.dumps(given))
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "[WARNING]" not in done.stdout + done.stderr
+        return t.cast(str, done.stdout)
+
+    return run
+
+
+def test_blacklisting_ends_a_running_machine_by_the_playbook(
+    node: Node, domain: Path, running: Running, play: t.Callable[..., str]
+) -> None:
+    node.libvirtd.virsh("create", domain)
+    node.world.decide("blacklist", APPROVED)
+    try:
+        assert f"({domain.stem}): blacklisted: shutdown" in play("expire_instances", "--check")
+        assert running.names() == [f"gate-{domain.stem}"]
+        told = play("expire_instances", hepix_vmimages_grace="2s")
+        assert f"({domain.stem}): blacklisted: shutdown" in told and "changed=1" in told
+        assert running.names() == []
+    finally:
+        node.world.decide("clear", APPROVED)
+
+
+def test_an_incident_ends_every_machine_of_an_endorser(
+    node: Node, domain: Path, running: Running, play: t.Callable[..., str]
+) -> None:
+    node.libvirtd.virsh("create", domain)
+    pair = {"dn": node.world.pki.endorser.dn, "ca": node.world.pki.endorser.ca}
+    try:
+        told = play("stop_instances", hepix_vmimages_endorsers=[pair], hepix_vmimages_reason="ticket 4711")
+        assert f"({domain.stem}): chosen: destroy" in told
+        assert running.names() == []
+        assert "blacklisted" in node.start(domain)
+    finally:
+        with node.world.open() as catalogue:
+            decisions.decide(catalogue, decision="clear", endorsers=[pair])
 
 
 def test_without_a_read_only_cache_libvirt_gives_the_image_away_and_the_gate_notices(node: Node) -> None:

@@ -56,9 +56,15 @@ class Machine:
     since: datetime | None = None
     error: VmimagesError | None = None
 
+    @property
+    def told(self) -> str:
+        """One line for people."""
+        return f"{self.name or '?'} ({self.uuid}): {self.code or 'good'}: {self.action or 'goes on'}: {self.detail}"
+
     def as_dict(self) -> dict[str, t.Any]:
         """For JSON output."""
         return {
+            "told": self.told,
             "uuid": self.uuid,
             "name": self.name,
             "images": list(self.images),
