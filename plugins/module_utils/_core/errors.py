@@ -247,9 +247,7 @@ REMEDIES: t.Final[t.Mapping[str, str]] = {
     "chain_refused": "Make the overlay anew on a file of the cache (qemu-img create -f qcow2 -b FILE -F FORMAT), and "
     "leave backingStore out of the domain or let it say the same.",
     "no_image_disk": "Give the machine a disk that is an image of the cache, and let it start from that one first.",
-    "instance_over": "Make a new instance (image_instance): the time of this one is over.",
     "record_differs": "Make the instance anew (image_instance): its record speaks of another disk.",
-    "libvirt_failed": "Check that libvirt runs, and its address; read what it says.",
     # instances
     "hypervisor_unreachable": "Check the connection's address, that its daemon runs, and who may connect to it.",
     "hypervisor_refused": "Read what libvirt said, mend it, and run this again: it goes on with what was done.",

@@ -219,4 +219,4 @@ def _whole(this: _Check, findings: t.Sequence[Finding]) -> t.Iterator[VmimagesEr
             yield error
         return
     if record is not None and record.until is not None and record.until <= this.now:
-        yield HypervisorError("instance_over", f"The instance was to live until {record.until:%Y-%m-%dT%H:%M:%SZ}")
+        yield HypervisorError("ttl_over", f"The instance was to live until {record.until:%Y-%m-%dT%H:%M:%SZ}")

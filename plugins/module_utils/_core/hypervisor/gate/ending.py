@@ -25,7 +25,7 @@ from .virsh import Virsh
 #: Where it is noted since when a machine is to end; gone, as the machines are, after a restart of the host.
 NOTES: t.Final = "/run/hepix-vmimages/ending"
 #: What ends a machine that runs.
-FINAL: t.Final = frozenset({"withdrawn", "blacklisted", "revoked", "list_expired", "image_expired", "instance_over"})
+FINAL: t.Final = frozenset({"withdrawn", "blacklisted", "revoked", "list_expired", "image_expired", "ttl_over"})
 #: The code of what an administrator has chosen.
 CHOSEN: t.Final = "chosen"
 
@@ -90,8 +90,8 @@ class Ender:
     def end(self, now: datetime, *, dry: bool = False) -> list[Machine]:
         """Every machine that runs, with what was done (`dry`: would be done) about it.
 
-        Raises `HypervisorError` ``libvirt_failed tool_missing`` where nothing can be asked; what one machine meets is
-        its `error`.
+        Raises `HypervisorError` ``hypervisor_unreachable tool_missing`` where nothing can be asked; what one machine
+        meets is its `error`.
         """
         uuids = self.virsh.running()
         if not dry:
@@ -102,8 +102,8 @@ class Ender:
         try:
             planned = self._plan(uuid, now)
         except VmimagesError as error:
-            # It may have ended meanwhile.
-            return None if error.code == "libvirt_failed" and uuid not in self.virsh.running() else _failed(uuid, error)
+            has_ended = error.code == "hypervisor_refused" and uuid not in self.virsh.running()
+            return None if has_ended else _failed(uuid, error)
         if dry or planned.action in (None, "wait"):
             return planned
         try:

@@ -24,7 +24,10 @@ class Virsh:
     uri: str
 
     def running(self) -> list[str]:
-        """The UUIDs of all machines that run, or are paused. `HypervisorError` ``libvirt_failed tool_missing``."""
+        """The UUIDs of all machines that run, or are paused.
+
+        Raises `HypervisorError`: ``hypervisor_unreachable hypervisor_refused tool_missing``.
+        """
         return [line.strip() for line in self._call("list", "--uuid").splitlines() if _UUID.fullmatch(line.strip())]
 
     def xml(self, uuid: str) -> str:
@@ -55,8 +58,11 @@ class Virsh:
                 env={"PATH": _PATH, "LC_ALL": "C"},
             )
         except subprocess.TimeoutExpired as error:
-            raise HypervisorError("libvirt_failed", f"virsh {arguments[0]} has not ended in {_SECONDS} s") from error
+            raise HypervisorError(
+                "hypervisor_unreachable", f"virsh {arguments[0]} has not ended in {_SECONDS} s"
+            ) from error
         if done.returncode != 0:
             said = " ".join(done.stderr.split()) or f"exit status {done.returncode}"
-            raise HypervisorError("libvirt_failed", f"virsh {arguments[0]} at {self.uri}: {said}")
+            code = "hypervisor_unreachable" if arguments[0] == "list" else "hypervisor_refused"
+            raise HypervisorError(code, f"virsh {arguments[0]} at {self.uri}: {said}")
         return done.stdout

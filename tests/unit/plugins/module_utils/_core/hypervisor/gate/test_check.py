@@ -153,7 +153,7 @@ def test_an_instance_ends_with_its_time(site: Site) -> None:
     site.record(overlay, kind="overlay", until=site.world.now + timedelta(hours=1))
     xml = domain_xml(disk_xml(overlay))
     assert site.codes(xml) == []
-    assert site.codes(xml, now=site.world.now + timedelta(hours=1)) == ["instance_over"]
+    assert site.codes(xml, now=site.world.now + timedelta(hours=1)) == ["ttl_over"]
 
 
 def test_verdicts_that_are_too_old_forbid_everything(site: Site, tmp_path: Path) -> None:
