@@ -60,12 +60,12 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Serves on a free port of 127.0.0.1; the TLS handshake runs in the connection's own thread."""
+    """Serves on 127.0.0.1, on a free port if none is named; the TLS handshake runs in the connection's own thread."""
 
     daemon_threads = True
 
-    def __init__(self, directory: Path, certificate: Path | None, key: Path | None) -> None:
-        super().__init__(("127.0.0.1", 0), functools.partial(Handler, directory=str(directory)))
+    def __init__(self, directory: Path, certificate: Path | None, key: Path | None, port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), functools.partial(Handler, directory=str(directory)))
         self.scheme = "http"
         if certificate is not None and key is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -127,6 +127,7 @@ def _parse(arguments: t.Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("directory", type=Path)
     parser.add_argument("--certificate", type=Path, required=True)
     parser.add_argument("--key", type=Path, required=True)
+    parser.add_argument("--port", type=int, default=0, help="default: one that is free")
     parser.add_argument("--port-file", type=Path, required=True, help="gets the port; remove it to end the server")
     parser.add_argument("--lifetime", type=float, default=600, help="seconds (default: %(default)s)")
     parser.add_argument("--foreground", action="store_true", help="stay attached to the terminal")
@@ -136,7 +137,7 @@ def _parse(arguments: t.Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: t.Sequence[str] | None = None) -> int:
     """The command: prints the address, and returns while the server goes on in the background."""
     options = _parse(arguments)
-    server = Server(options.directory.resolve(), options.certificate, options.key)
+    server = Server(options.directory.resolve(), options.certificate, options.key, options.port)
     port_file = options.port_file.resolve()
     port_file.write_text(f"{server.server_port}\n")
     sys.stdout.write(f"{server.uri}\n")

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = (ROOT / "docs" / "docsite" / "rst" / "from_vmcaster.rst").read_text()
+PAGE = (ROOT / "docs" / "docsite" / "rst" / "coming_from" / "vmcaster.rst").read_text()
 
 #: The commands of the manual of 2014, chapters 2 to 4; what only selects is part of them.
 COMMANDS = {

@@ -11,7 +11,7 @@ from pathlib import Path
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.takeover.vmcatcher import read_database
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = (ROOT / "docs" / "docsite" / "rst" / "from_vmcatcher.rst").read_text()
+PAGE = (ROOT / "docs" / "docsite" / "rst" / "coming_from" / "vmcatcher.rst").read_text()
 
 #: The acts of vmcatcher's four commands, and the variables that they read.
 ACTS = {
