@@ -112,6 +112,12 @@ def systems() -> types.ModuleType:
 
 
 @pytest.fixture(scope="session")
+def refusals() -> types.ModuleType:
+    """What writes the troubleshooting pages, docs/refusals/write.py: ``refusals.groups()``."""
+    return load_by_path(CHECKOUT / "docs" / "refusals" / "write.py")
+
+
+@pytest.fixture(scope="session")
 def now() -> datetime.datetime:
     """The session's time: aware, UTC, whole seconds."""
     return datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)

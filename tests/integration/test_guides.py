@@ -54,7 +54,7 @@ def _environment() -> dict[str, str]:
     for config in (home / ".config" / "pip" / "pip.conf", home / ".pip" / "pip.conf"):
         if config.exists():
             found.setdefault("PIP_CONFIG_FILE", str(config))
-    places = (str(base), "/usr/local/bin", "/usr/bin", "/bin")
+    places = (str(base), "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
     return {**found, "PATH": os.pathsep.join(places), "LC_ALL": "C.UTF-8"}
 
 
@@ -91,21 +91,21 @@ def newcomer(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Newcomer]:
 
 
 def test_the_installation(newcomer: Newcomer) -> None:
-    newcomer.follow("installation", timeout=300)
+    newcomer.follow("installation", timeout=400)
 
 
 def test_the_endorsers_guide(newcomer: Newcomer) -> None:
-    newcomer.follow("endorser", timeout=120)
+    newcomer.follow("endorser", timeout=400)
 
 
 def test_the_site_operators_guide(newcomer: Newcomer) -> None:
-    newcomer.follow("site_operator", timeout=120)
+    newcomer.follow("site_operator", timeout=400)
     assert not (newcomer.home / "practice" / "port").exists()
 
 
 @pytest.mark.needs("root", "mke2fs", "sfdisk", "mount", "fstrim", "/dev/loop-control")
 def test_the_image_builders_guide(newcomer: Newcomer) -> None:
-    newcomer.follow("image_builder", timeout=120)
+    newcomer.follow("image_builder", timeout=400)
 
 
 def test_what_is_shown_can_differ() -> None:

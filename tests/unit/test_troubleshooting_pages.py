@@ -4,34 +4,19 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 import typing as t
 from collections import Counter
 from pathlib import Path
 
-import pytest
 import yaml
 
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import REMEDIES
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-WRITER = CHECKOUT / "docs" / "refusals" / "write.py"
 
 
-@pytest.fixture(scope="module")
-def writer() -> t.Any:
-    spec = importlib.util.spec_from_file_location("write_refusals", WRITER)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    # A dataclass looks its module up there.
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_every_code_is_explained_once_and_no_other(writer: t.Any) -> None:
-    explained = Counter(code for group in writer.groups() for code in group.codes)
+def test_every_code_is_explained_once_and_no_other(refusals: t.Any) -> None:
+    explained = Counter(code for group in refusals.groups() for code in group.codes)
     missing = sorted(set(REMEDIES) - set(explained))
     stale = sorted(set(explained) - set(REMEDIES))
     twice = sorted(code for code, number in explained.items() if number > 1)
@@ -41,8 +26,8 @@ def test_every_code_is_explained_once_and_no_other(writer: t.Any) -> None:
     assert (missing, stale, twice) == ([], [], []), to_do
 
 
-def test_the_explanations_are_whole_sentences(writer: t.Any) -> None:
-    for group in writer.groups():
+def test_the_explanations_are_whole_sentences(refusals: t.Any) -> None:
+    for group in refusals.groups():
         for code, told in group.codes.items():
             assert set(told) == {"means", "cause"}, code
             for text in told.values():
@@ -50,14 +35,14 @@ def test_the_explanations_are_whole_sentences(writer: t.Any) -> None:
                 assert text.endswith("."), f"{code}: {text}"
 
 
-def test_the_pages_are_what_the_table_says(writer: t.Any, tmp_path: Path) -> None:
-    for made in writer.write(tmp_path):
-        page = writer.PAGES / made.name
+def test_the_pages_are_what_the_table_says(refusals: t.Any, tmp_path: Path) -> None:
+    for made in refusals.write(tmp_path):
+        page = refusals.PAGES / made.name
         assert page.read_text(encoding="utf-8") == made.read_text(encoding="utf-8"), "Run docs/refusals/write.py"
-    assert {path.name for path in writer.PAGES.iterdir()} == {path.name for path in tmp_path.iterdir()}
+    assert {path.name for path in refusals.PAGES.iterdir()} == {path.name for path in tmp_path.iterdir()}
 
 
-def test_the_pages_are_in_the_table_of_contents(writer: t.Any) -> None:
+def test_the_pages_are_in_the_table_of_contents(refusals: t.Any) -> None:
     index = yaml.safe_load((CHECKOUT / "docs" / "docsite" / "extra-docs.yml").read_text(encoding="utf-8"))
     listed = {page for section in index["sections"] for page in section["toctree"]}
-    assert {f"troubleshooting/{path.stem}" for path in writer.PAGES.iterdir()} <= listed
+    assert {f"troubleshooting/{path.stem}" for path in refusals.PAGES.iterdir()} <= listed
