@@ -21,7 +21,7 @@ ALLOWED: dict[str, set[str]] = {
     "guest": {"transfer", "disks"},
     "endorser": {"imagelist", "endorserlist", "transfer", "disks", "trust"},
     "site": {"imagelist", "endorserlist", "transfer", "disks", "trust"},
-    "hypervisor": {"site", "imagelist", "transfer", "disks", "trust"},
+    "hypervisor": {"site", "guest", "imagelist", "transfer", "disks", "trust"},
     "command": {"endorser", "site", "guest", "hypervisor", "imagelist", "endorserlist", "transfer", "disks", "trust"},
 }
 
