@@ -12,7 +12,7 @@ from ...times import to_text
 from ..root.names import printable
 from .disclosure import rules, versions
 from .model import ERROR, NOTE, WARNING, Finding
-from .running import UNKNOWN, Result, Waiver, verdict
+from .running import FAIL, UNKNOWN, Result, Waiver, verdict
 
 #: As many findings of a check are told one by one.
 _EACH: t.Final = 100
@@ -101,7 +101,9 @@ def as_text(report: t.Mapping[str, t.Any]) -> bytes:
         f"Image: {image['path']}, {image['size']} octets, sha512 {image['sha512']}"
         if image
         else "Image: none was named",
-        f"Result: {report['result']}",
+        f"Result: {report['result']}{_why(report['checks'])}",
+        "",
+        "Each check, its result, the clause of the policy, and what is asked for:",
         "",
     ]
     for check in report["checks"]:
@@ -118,4 +120,25 @@ def as_text(report: t.Mapping[str, t.Any]) -> bytes:
     for waiver in report["waivers"]:
         state = "expired" if waiver["expired"] else "until"
         lines.append(f"  {waiver['check']} {waiver['path'] or 'all'} {state} {waiver['until']}: {waiver['reason']}")
+    lines += ["", "Disclosure:", f"  tool: {report['tool']}", f"  rules: sha256 {report['rules']}"]
+    lines += [f"  {name}: {version}" for name, version in sorted(report["versions"].items()) if version]
+    lines += [f"  given, {name}: {_plain(value)}" for name, value in sorted(report["given"].items()) if value]
     return ("\n".join(lines) + "\n").encode()
+
+
+def _why(checks: t.Sequence[t.Mapping[str, t.Any]]) -> str:
+    """The checks that block, by their result."""
+    told = []
+    for result in (FAIL, UNKNOWN):
+        names = [check["id"] for check in checks if check["result"] == result]
+        if names:
+            told.append(f"{result} {', '.join(names)}")
+    return f" ({'; '.join(told)})" if told else ""
+
+
+def _plain(value: t.Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return " ".join(map(str, value))
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {item}" for key, item in sorted(value.items()))
+    return "yes" if value is True else str(value)

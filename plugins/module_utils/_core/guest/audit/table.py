@@ -46,7 +46,6 @@ TABLE: t.Final[tuple[Check, ...]] = (
     Check("P27", "practice", WARNING, "sudo gives root to nobody", settings.sudo),
     Check("P28", "2.e", ERROR, "The system can log", settings.logging),
     Check("P29", "2.f", ERROR, "The site can change the system", settings.changeable),
-    Check("P52", "2.f", WARNING, "The site can give its context", settings.context),
     Check("P30", "2.f", WARNING, "The site can ban somebody", settings.banning),
     Check("P31", "2.e", WARNING, "The clock is kept right", settings.clock),
     Check("P32", "2.e", NOTE, "What processes do is recorded", settings.accounting),
@@ -66,4 +65,5 @@ TABLE: t.Final[tuple[Check, ...]] = (
     Check("P47", "1", WARNING, "All of the disk is the system's", space.partitions),
     Check("P49", "5", NOTE, "The image says which image it is", claims.identity),
     Check("P51", "2.b", WARNING, "The newest kernel starts", software.newest_kernel),
+    Check("P52", "2.f", WARNING, "The site can give its context", settings.context),
 )

@@ -224,7 +224,12 @@ def services(subject: Subject) -> list[Finding]:
     """The services that a node has no use for (A05, A06)."""
     draft = Draft(subject.root)
     plan_services(draft, read_system(subject.root), Wishes())
-    return [Finding(change.path, " ".join(reason for _id, reason in change.reasons)) for change in draft.changes]
+    # What a repair would put in their place, such as K95kudzu, is there to be found by nobody.
+    return [
+        Finding(change.path, " ".join(reason for _id, reason in change.reasons))
+        for change in draft.changes
+        if change.kind == "remove" or subject.root.exists(change.path)
+    ]
 
 
 def layout(subject: Subject) -> list[Finding] | None:

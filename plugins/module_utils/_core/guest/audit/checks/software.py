@@ -66,7 +66,7 @@ def patched(subject: Subject) -> list[Finding]:
     """Known flaws of the packages, one line for each package; without data it is not known, and never good."""
     flaws = subject.asked.flaws
     if flaws is None:
-        raise GuestError("flaws_unknown", "No data of known flaws was given")
+        raise GuestError("flaws_unknown", "No data of known flaws was given (vulnerabilities)")
     system = read_system(subject.root)
     if not flaws.covers(system.identifier, system.version):
         raise GuestError("flaws_unknown", f"{flaws.path} says nothing of {system.name or 'this system'}")

@@ -456,3 +456,27 @@ def test_accounts_that_no_system_has_are_contained(tree: Path) -> None:
 def test_accounts_that_belong_there_are_left(tree: Path) -> None:
     plant(tree, add("anna:x:1000:1000::/home/anna:/bin/bash\n", "etc/passwd"))
     assert run(tree, ask={"accounts": ["anna"]}).data["report"]["result"] == "pass"
+
+
+def test_a_report_of_very_many_lists_the_gravest(tree: Path) -> None:
+    for number in range(300):
+        plant(tree, {f"etc/old{number}.bak": "x\n"})
+    plant(tree, {"etc/zz.bak": f"root:{HASH}:1::::::\n"})
+    found = checks(run(tree))["P23"]
+    assert found["result"] == "fail" and len(found["findings"]) == 101
+    assert found["findings"][0]["path"] == "/etc/zz.bak" and found["findings"][-1]["text"] == "There are 201 more."
+
+
+def test_the_text_says_what_blocks_and_what_was_compared_with(tree: Path, tmp_path: Path) -> None:
+    plant(tree, {"root/.bash_history": "ls\n"})
+    run(tree, ask={"vulnerabilities": None}, text_report=str(tmp_path / "report.txt"))
+    text = (tmp_path / "report.txt").read_text()
+    assert "Result: fail (fail P16; unknown P33)\n" in text and "could not be told: No data of known flaws" in text
+    digest = hashlib.sha256((tmp_path / "manifest").read_bytes()).hexdigest()
+    assert f"  given, manifest: {digest}\n" in text and "  rules: sha256 " in text and "  python: 3." in text
+
+
+def test_a_service_that_starts_is_found_and_not_what_stops_it(tree: Path) -> None:
+    (tree / "etc/rc3.d").mkdir(parents=True)
+    (tree / "etc/rc3.d/S55cups").symlink_to("../init.d/cups")
+    assert [item["path"] for item in checks(run(tree))["P41"]["findings"]] == ["/etc/rc3.d/S55cups"]
