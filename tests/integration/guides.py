@@ -43,7 +43,7 @@ def commands(page: str) -> list[Command]:
         if caption is not None:
             found.append(Command("\n".join([f"cat >{caption[1]} <<'{MARK}'", *lines, MARK])))
         elif language == "console":
-            found += _typed(lines)
+            found += typed(lines)
         else:
             raise ValueError(f"a block of {language} without a caption")
     return [
@@ -52,7 +52,8 @@ def commands(page: str) -> list[Command]:
     ]
 
 
-def _typed(lines: t.Sequence[str]) -> t.Iterator[Command]:
+def typed(lines: t.Sequence[str]) -> t.Iterator[Command]:
+    """The commands of one block, each with what is shown below it."""
     text: list[str] = []
     shown: list[str] = []
     for line in lines:

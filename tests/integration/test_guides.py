@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -55,7 +56,7 @@ def _environment() -> dict[str, str]:
         if config.exists():
             found.setdefault("PIP_CONFIG_FILE", str(config))
     places = (str(base), "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
-    return {**found, "PATH": os.pathsep.join(places), "LC_ALL": "C.UTF-8"}
+    return {**found, "PATH": os.pathsep.join(places), "LC_ALL": "C.UTF-8", "ANSIBLE_PIPELINING": "true"}
 
 
 def _repository(directory: Path, environment: t.Mapping[str, str]) -> None:
@@ -106,6 +107,22 @@ def test_the_site_operators_guide(newcomer: Newcomer) -> None:
 @pytest.mark.needs("root", "mke2fs", "sfdisk", "mount", "fstrim", "/dev/loop-control")
 def test_the_image_builders_guide(newcomer: Newcomer) -> None:
     newcomer.follow("image_builder", timeout=400)
+
+
+def test_the_tour_of_the_readme_is_taken_from_the_guides() -> None:
+    told = {
+        (command.text, command.shown)
+        for name in ("endorser", "site_operator")
+        for command in guides.commands((PAGES / f"{name}.rst").read_text(encoding="utf-8"))
+    }
+    tour = (CHECKOUT / "README.md").read_text(encoding="utf-8").partition("## Sixty seconds")[2].partition("\n## ")[0]
+    shown = [
+        command
+        for block in re.findall(r"```console\n(.*?)\n```", tour, re.DOTALL)
+        for command in guides.typed(block.split("\n"))
+    ]
+    assert len(shown) >= 5
+    assert [command for command in shown if (command.text, command.shown) not in told] == []
 
 
 def test_what_is_shown_can_differ() -> None:
