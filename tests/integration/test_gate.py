@@ -136,7 +136,8 @@ def node(
     (place / "web").mkdir()
     with serve() as libvirtd, demo_server.serve(place / "web") as server:
         world = World(demo_ca.DemoCA(place / "pki", now), place / "web", server.uri, libvirtd.directory / "state", now)
-        world.publish("1", [world.image(APPROVED, octets=bootable()), world.image(OTHER, octets=bootable())])
+        images = [world.image(name, octets=bootable()) for name in (APPROVED, OTHER)]
+        world.publish("1", [{**image, "hv:format": "raw"} for image in images])
         world.subscribe(new_images="cache")
         world.sync()
         environment = place / "environment"
@@ -360,6 +361,47 @@ def test_an_incident_ends_every_machine_of_an_endorser(
     finally:
         with node.world.open() as catalogue:
             decisions.decide(catalogue, decision="clear", endorsers=[pair])
+
+
+def test_what_image_instance_makes_passes_and_ends_with_its_image(
+    node: Node, running: Running, run_playbook: t.Any, tmp_path: Path
+) -> None:
+    row = {"ok": True, "entry": 0, "root_by": "label", "ide_noprobe": False, "console": "ttyS0", "disk": "vda"}
+    iso = node.directory / "context.iso"
+    iso.write_bytes(b"\0" * 32769 + b"CD001" + b"\0" * 4096)
+    (tmp_path / "hosts").write_text(f"localhost ansible_connection=local ansible_python_interpreter={PYTHON}\n")
+    task = {
+        "name": "Make an overlay and a copy",
+        "hepix.vmimages.image_instance": {
+            "image": APPROVED,
+            "mode": "qemu",
+            "memory": "64 MiB",
+            "connection": node.libvirtd.uri,
+            "boot_info": {"matrix": {"kvm": row}},
+            "state_dir": str(node.world.state),
+            "records_dir": str(node.records),
+            "directory": str(node.directory / "made"),
+            "contexts": [{"path": str(iso)}],
+            "instances": [{"name": "overlay"}, {"name": "copy", "disk": {"method": "copy"}}],
+        },
+    }
+    playbook = tmp_path / "instances.yml"
+    play = {"name": "Instances", "hosts": "localhost", "gather_facts": False, "tasks": [task]}
+    playbook.write_text(json.dumps([play]))
+    done = run_playbook(playbook, "-i", tmp_path / "hosts")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert sorted(running.names()) == ["copy", "overlay"]
+    node.libvirtd.virsh("destroy", "copy")
+    node.libvirtd.virsh("start", "copy")
+    node.world.decide("blacklist", APPROVED)
+    try:
+        assert {one.code for one in running.end("0s").values()} == {"blacklisted"}
+        for name in ("copy", "overlay"):
+            with pytest.raises(subprocess.CalledProcessError) as refused:
+                node.libvirtd.virsh("start", name)
+            assert f"{name} may not start: blacklisted" in refused.value.stderr
+    finally:
+        node.world.decide("clear", APPROVED)
 
 
 def test_without_a_read_only_cache_libvirt_gives_the_image_away_and_the_gate_notices(node: Node) -> None:
