@@ -75,6 +75,19 @@ def _module(name: str, **options: t.Any) -> t.Callable[[], measure.Usage]:
     return lambda: measure.usage_of(command)[0]
 
 
+def _machine(directory: pathlib.Path, state: pathlib.Path, image: str) -> tuple[str, str]:
+    """A domain whose disk is the image, read-only, and the configuration of the gate for it."""
+    (path,) = (state / "cache/current").glob(f"{image}_*")
+    domain, settings = directory / "domain.xml", directory / "gate.json"
+    domain.write_text(
+        "<domain type='qemu'><name>worker</name><uuid>5f2c1a9e-7d1b-4c55-9d3e-0a1b2c3d4e5f</uuid><devices>"
+        f"<disk type='file'><source file='{path}'/><target dev='vda'/><readonly/></disk></devices></domain>"
+    )
+    settings.write_text(json.dumps({"state_dir": str(state)}))
+    settings.chmod(0o644)
+    return str(domain), str(settings)
+
+
 def _read_by_sync(state: pathlib.Path, directory: pathlib.Path) -> int | None:
     """How many octets of cached images a sync reads; None without strace."""
     if shutil.which("strace") is None:
@@ -101,12 +114,25 @@ def main() -> None:
         image = catalogues.image_id(3, 3)
         images = [catalogues.image_id(number, one) for number in range(SIZE.lists) for one in range(SIZE.images)]
         gate = _vmimages(state, "verdict", image)
+        domain, settings = _machine(directory, state, image)
+        start = [
+            sys.executable,
+            "-m",
+            "benchmarks.vmimages",
+            "gate",
+            "--quiet",
+            "--domain",
+            domain,
+            "--config",
+            settings,
+        ]
         stranger = [sys.executable, "-c", _STRANGER, "verdict", image, "--state-dir", str(state)]
         sync, nothing = _vmimages(state, "sync", "--json"), _vmimages(empty, "sync", "--json")
         contenders: dict[str, t.Callable[[], measure.Usage]] = {
             "python, nothing": lambda: measure.usage_of([sys.executable, "-c", ""])[0],
             "verdict, cold": lambda: measure.usage_of(gate)[0],
             "verdict from the snapshot, cold": lambda: measure.usage_of(stranger)[0],
+            "gate, cold": lambda: measure.usage_of(start)[0],
             "a module that does nothing": _module(""),
             "image_info, 1 image": _module("image_info", state_dir=str(state), images=images[:1]),
             "image_info, 1000 images": _module("image_info", state_dir=str(state), images=images),
@@ -127,6 +153,9 @@ def main() -> None:
     more = rounds.median("sync of 1000 cached images").cpu - rounds.median("sync of 1 image, none wanted").cpu
     goals.most("verdict, cold", rounds.median("verdict, cold").cpu, 0.3, " s")
     goals.most("verdict from the snapshot, cold", rounds.median("verdict from the snapshot, cold").cpu, 0.3, " s")
+    goals.most("gate, cold", rounds.median("gate, cold").cpu, 0.3, " s")
+    ratio = rounds.ratio("gate, cold", "verdict from the snapshot, cold").cpu
+    goals.most("gate, cold, beside the verdict", ratio, 1.3)
     for name in ("image_info", "image_decision"):
         ratio = rounds.ratio(f"{name}, 1000 images", f"{name}, 1 image").cpu
         goals.most(f"{name} with 1000 images, beside 1", ratio, 1.5)
