@@ -14,6 +14,7 @@ import os
 import pathlib
 import re
 import shutil
+import struct
 import subprocess
 import sys
 import typing as t
@@ -27,6 +28,9 @@ from . import catalogues, kept, measure
 from .catalogues import Size, World
 
 SIZE: t.Final = Size(10, 100, 1)
+#: The image that is asked for, and the header of an empty disk, as which it is looked at before a start.
+STARTED: t.Final = catalogues.image_id(3, 3)
+_QCOW2: t.Final = struct.pack(">4sIQIIQIIQQIIQ", b"QFI\xfb", 2, 0, 0, 16, 2**20, 0, 1, 2**16, 2**17, 1, 0, 0)
 
 #: A module's main() as Ansible starts it; the one that does nothing is a bare AnsibleModule.
 _MODULE: t.Final = """
@@ -59,6 +63,8 @@ def _cached(world: World, state: pathlib.Path) -> None:
                 path = catalogue.state.current / file_name(row)
                 with path.open("wb") as stream:
                     stream.truncate(row["size"])
+                    if row["image_id"] == STARTED:
+                        stream.write(_QCOW2)
                 record = {"name": path.name, "list": row["list_id"], "image": row["image_id"]}
                 record.update({"version": row["version"], "sha512": row["sha512"]})
                 events.append(("cached", {**record, "stat": stat_record(path)}))
@@ -81,7 +87,8 @@ def _machine(directory: pathlib.Path, state: pathlib.Path, image: str) -> tuple[
     domain, settings = directory / "domain.xml", directory / "gate.json"
     domain.write_text(
         "<domain type='qemu'><name>worker</name><uuid>5f2c1a9e-7d1b-4c55-9d3e-0a1b2c3d4e5f</uuid><devices>"
-        f"<disk type='file'><source file='{path}'/><target dev='vda'/><readonly/></disk></devices></domain>"
+        f"<disk type='file'><driver type='qcow2'/><source file='{path}'/><target dev='vda'/><readonly/></disk>"
+        "</devices></domain>"
     )
     settings.write_text(json.dumps({"state_dir": str(state)}))
     settings.chmod(0o644)
@@ -111,7 +118,7 @@ def main() -> None:
         _cached(world, state)
         with Catalogue.open(empty) as catalogue:
             snapshot.write(catalogue)
-        image = catalogues.image_id(3, 3)
+        image = STARTED
         images = [catalogues.image_id(number, one) for number in range(SIZE.lists) for one in range(SIZE.images)]
         gate = _vmimages(state, "verdict", image)
         domain, settings = _machine(directory, state, image)
