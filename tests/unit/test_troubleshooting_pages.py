@@ -8,8 +8,6 @@ import typing as t
 from collections import Counter
 from pathlib import Path
 
-import yaml
-
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import REMEDIES
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -40,9 +38,3 @@ def test_the_pages_are_what_the_table_says(refusals: t.Any, tmp_path: Path) -> N
         page = refusals.PAGES / made.name
         assert page.read_text(encoding="utf-8") == made.read_text(encoding="utf-8"), "Run docs/refusals/write.py"
     assert {path.name for path in refusals.PAGES.iterdir()} == {path.name for path in tmp_path.iterdir()}
-
-
-def test_the_pages_are_in_the_table_of_contents(refusals: t.Any) -> None:
-    index = yaml.safe_load((CHECKOUT / "docs" / "docsite" / "extra-docs.yml").read_text(encoding="utf-8"))
-    listed = {page for section in index["sections"] for page in section["toctree"]}
-    assert {f"troubleshooting/{path.stem}" for path in refusals.PAGES.iterdir()} <= listed

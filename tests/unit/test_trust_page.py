@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
-TEXT = (CHECKOUT / "docs" / "docsite" / "rst" / "trust_model.rst").read_text(encoding="utf-8")
+TEXT = (CHECKOUT / "docs" / "docsite" / "rst" / "trust" / "trust_model.rst").read_text(encoding="utf-8")
 
 
 def test_every_test_that_it_names_is_there() -> None:
@@ -25,4 +25,4 @@ def test_every_test_that_it_names_is_there() -> None:
 
 def test_it_is_in_the_index() -> None:
     index = yaml.safe_load((CHECKOUT / "docs" / "docsite" / "extra-docs.yml").read_text(encoding="utf-8"))
-    assert "trust_model" in [page for section in index["sections"] for page in section["toctree"]]
+    assert "trust/trust_model" in [page for section in index["sections"] for page in section["toctree"]]

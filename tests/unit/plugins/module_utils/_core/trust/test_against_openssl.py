@@ -15,7 +15,7 @@ from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.verify import verify_message
 
 HERE = pathlib.Path(__file__).parent
-PAGE = HERE.parents[5] / "docs" / "docsite" / "rst" / "trust_model.rst"
+PAGE = HERE.parents[5] / "docs" / "docsite" / "rst" / "trust" / "trust_model.rst"
 MANIFEST: list[dict[str, t.Any]] = json.loads((HERE / "corpus" / "manifest.json").read_text(encoding="utf-8"))
 ACCEPTED = "accepted"
 

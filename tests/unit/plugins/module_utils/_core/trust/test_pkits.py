@@ -21,7 +21,7 @@ from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust import anchors, ber, mime, signer, verify
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[6]
-PAGE = CHECKOUT / "docs" / "docsite" / "rst" / "trust_model.rst"
+PAGE = CHECKOUT / "docs" / "docsite" / "rst" / "trust" / "trust_model.rst"
 WHEN = datetime.datetime(2026, 11, 20, 12, tzinfo=datetime.timezone.utc)
 PREFIX = "Signed"
 
