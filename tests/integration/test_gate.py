@@ -321,7 +321,7 @@ def play(node: Node, run_playbook: t.Any) -> t.Callable[..., str]:
             "hepix_vmimages_become": False,
             "hepix_vmimages_connection": node.libvirtd.uri,
             "hepix_vmimages_gate": str(node.environment.parent / "gate.json"),
-            "hepix_vmimages_command": [str(node.environment / "bin/python3"), "-I", "-m", "vmimages"],
+            "hepix_vmimages_command": [str(node.environment / "bin/python3"), "-I", "-m", "vmimages.main"],
             "hepix_vmimages_state_dir": str(node.world.state),
             **variables,
         }

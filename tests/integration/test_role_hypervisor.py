@@ -112,7 +112,7 @@ def test_the_hook_is_there_and_asks_the_gate(tree: Tree) -> None:
     hook = tree.root / HOOK
     assert hook.stat().st_mode & 0o777 == 0o755
     subprocess.run(["sh", "-n", hook], check=True)
-    assert "exec /opt/hepix-vmimages/bin/python3 -I -m vmimages gate" in hook.read_text()
+    assert "exec /opt/hepix-vmimages/bin/python3 -I -m vmimages.main gate" in hook.read_text()
 
 
 def test_libvirt_sees_the_cache_read_only_and_a_timer_ends_machines(tree: Tree) -> None:
