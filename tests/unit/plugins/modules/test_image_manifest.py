@@ -69,3 +69,24 @@ def test_nothing_is_written_into_the_image(bench: t.Any, system: Path) -> None:
 def test_a_system_without_packages_is_one_sentence(bench: t.Any, tmp_path: Path) -> None:
     result = bench.run("image_manifest", {"root": str(tmp_path)})
     assert result.failed and result["code"] == "packages_missing"
+
+
+def test_the_spdx_tools_find_the_document_valid(bench: t.Any, system: Path, tmp_path: Path) -> None:
+    """With names, licences, times and trees that a careless writer would put into fields where they cannot stand."""
+    site = system / "opt/vo b/lib/site-packages/x_y-1.0.dist-info"
+    site.mkdir(parents=True)
+    (site / "METADATA").write_text("Name: x.Y\nVersion: 1.0+local\nLicense: (any) of \u00e9 these\n")
+    notes = system / "usr/share/doc/libstdc++6"
+    notes.mkdir(parents=True)
+    (notes / "copyright").write_text("Format: https://x\n\nFiles: *\nLicense: GPL-3+ with GCC exception\n")
+    dest = tmp_path / "worker.spdx.json"
+    result = bench.done("image_manifest", {"root": str(system), "dest": str(dest)})
+    assert [tree["path"] for tree in result["unowned"]] == ["/opt/vo b"]
+    from spdx_tools.spdx.parser.parse_anything import parse_file
+    from spdx_tools.spdx.validation.document_validator import validate_full_spdx_document
+
+    document = parse_file(str(dest))
+    assert [message.validation_message for message in validate_full_spdx_document(document)] == []
+    assert {package.name for package in document.packages} == {"Debian 12", "libstdc++6", "x.Y", "/opt/vo b"}
+    urls = [json.loads(dest.read_text())["packages"][number]["externalRefs"] for number in (1, 2)]
+    assert urls[1][0]["referenceLocator"] == "pkg:pypi/x-y@1.0%2Blocal"

@@ -95,17 +95,22 @@ def enabled(subject: Subject, names: t.Collection[str]) -> bool:
     for level in "2345":
         for directory in (f"/etc/rc.d/rc{level}.d", f"/etc/rc{level}.d"):
             for link in root.names(directory):
-                if re.match(r"S[0-9]{2}", link) and link[3:] in names:
+                if re.match(r"S[0-9]{2}", link) and link[3:] in names and not _has_unit(root, link[3:]):
                     return True
     units = {f"{name}.{kind}" for name in names for kind in ("service", "socket")}
     for base in ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"):
         for directory in root.names(base):
-            # An alias is a link; a unit of its own there starts only if something wants it.
-            if directory in units and (root.link(f"{base}/{directory}") or "/dev/null") != "/dev/null":
-                return True
             if directory.endswith((".wants", ".requires")) and units.intersection(root.names(f"{base}/{directory}")):
                 return True
     return any(root.is_file(f"/etc/init/{name}.conf") for name in names)
+
+
+def _has_unit(root: Root, name: str) -> bool:
+    """Whether systemd, where it is there, goes by a unit and not by the links of SysV."""
+    places = ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
+    return any(root.is_file(f"{place}/{name}.service") for place in places) and any(
+        root.is_file(f"{lib}/systemd/systemd") for lib in ("/usr/lib", "/lib")
+    )
 
 
 def logging(subject: Subject) -> t.Iterator[Finding]:

@@ -480,3 +480,14 @@ def test_a_service_that_starts_is_found_and_not_what_stops_it(tree: Path) -> Non
     (tree / "etc/rc3.d").mkdir(parents=True)
     (tree / "etc/rc3.d/S55cups").symlink_to("../init.d/cups")
     assert [item["path"] for item in checks(run(tree))["P41"]["findings"]] == ["/etc/rc3.d/S55cups"]
+
+
+def test_links_of_sysv_do_not_start_what_has_a_unit(tree: Path) -> None:
+    """Debian's packages have both: systemd goes by the unit, which nothing wants here; an alias starts nothing."""
+    (tree / "etc/systemd/system/multi-user.target.wants/auditd.service").unlink()
+    (tree / "etc/rc3.d").mkdir(parents=True)
+    (tree / "etc/rc3.d/S01auditd").symlink_to("../init.d/auditd")
+    assert checks(run(tree))["P32"]["result"] == "pass"
+    plant(tree, {"usr/lib/systemd/system/auditd.service": "[Unit]\n"})
+    (tree / "etc/systemd/system/acct.service").symlink_to("/usr/lib/systemd/system/auditd.service")
+    assert checks(run(tree))["P32"]["result"] == "note"
