@@ -563,7 +563,6 @@ from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.contexts i
 from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.dependencies import LIBVIRT, PYCDLIB
 from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.items import merged_items
 from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.running import run
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.guest.context.content import fetcher
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.hypervisor.instances.calls import bring_about
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.hypervisor.instances.wishes import read_wish
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.outcome import Outcome
@@ -649,14 +648,7 @@ def make(module: AnsibleModule) -> Outcome:
     """Make every instance, or plan it."""
     items = merged_items(module.params, ARGUMENTS, "instances", joined=("disk",))
     wishes = [read_wish(with_checked_contexts(item)) for item in items]
-    options = module.params
-    return bring_about(
-        wishes,
-        state_dir=options["state_dir"],
-        now=utc_now(),
-        fetch=fetcher(options["ca_path"]),
-        check=module.check_mode,
-    )
+    return bring_about(wishes, now=utc_now(), check=module.check_mode)
 
 
 def main() -> t.NoReturn:

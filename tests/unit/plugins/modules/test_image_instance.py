@@ -366,3 +366,25 @@ def test_a_template_for_opennebula_is_written_after_the_same_verdict(own_node: N
     dest.unlink()
     own_node.bench.decide("blacklist")
     assert own_node.run(**options)["code"] == "blacklisted" and not dest.exists()
+
+
+@pytest.mark.needs("root", "mkfs.ext4", "sfdisk", "mount", "/dev/loop-control")
+def test_how_an_image_boots_is_read_from_the_image_itself(bench: t.Any, systems: t.Any, tmp_path: Path) -> None:
+    tree, disk = systems.unpack("debian12", tmp_path / "tree"), tmp_path / "debian.img"
+    disk.write_bytes(bytes(20 * 1024 * 1024))
+    subprocess.run(["sfdisk", "-q", disk], input=b"label: dos\nstart=2048,type=83,bootable\n", check=True)
+    options = ["-L", "rootfs", "-d", tree, "-E", f"offset={2048 * 512}"]
+    subprocess.run(["mkfs.ext4", "-q", "-F", *options, disk, "16m"], check=True, capture_output=True)
+    octets = disk.read_bytes()
+    with_grub = octets[:300] + b"GRUB " + octets[305:]
+    other = "e0f7a6f0-62c8-4b6e-8f56-7f2d6f0f7d11"
+    bench.publish(bench.image(octets=with_grub, format="raw"), bench.image(other, octets=octets, format="raw"))
+    bench.subscribe(new_images="cache")
+    assert not bench.cache().failed
+    own_node = Node(bench, None, bench.state_dir)
+    before = stat_record(cached(own_node))
+    assert own_node.done(output="libvirt", boot_info=None)["changed"] is True
+    refused = own_node.run(output="libvirt", boot_info=None, name="other", image=other)
+    assert refused["code"] == "mode_not_bootable" and "finds no GRUB in the first sector" in refused["msg"]
+    assert stat_record(cached(own_node)) == before
+    assert str(bench.state_dir) not in Path("/proc/self/mountinfo").read_text()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from ...errors import VmimagesError
-from ...guest.context.content import Fetch
+from ...guest.context.content import fetcher
 from ...outcome import Outcome
 from .approval import Approved, Verdicts
 from .boots import BootFacts
@@ -26,27 +26,25 @@ from .wishes import Wish
 class World:
     """What the instances of a call share, each looked at once, and only when it is needed."""
 
-    state_dir: str
     now: datetime
-    fetch: Fetch
     connections: Connections
     boots: BootFacts = field(default_factory=BootFacts)
     names: Names = field(default_factory=Names)
-    _verdicts: Verdicts | None = None
+    _verdicts: dict[str, Verdicts] = field(default_factory=dict)
 
     def approve(self, wish: Wish) -> Approved:
-        if self._verdicts is None:
-            self._verdicts = Verdicts(self.state_dir, self.now)
-        return self._verdicts.approve(
+        if wish.state_dir not in self._verdicts:
+            self._verdicts[wish.state_dir] = Verdicts(wish.state_dir, self.now)
+        return self._verdicts[wish.state_dir].approve(
             wish.image, wanted=wish.format, whole=wish.is_verified_whole, max_age=wish.max_age
         )
 
 
-def bring_about(wishes: t.Sequence[Wish], *, state_dir: str, now: datetime, fetch: Fetch, check: bool) -> Outcome:
+def bring_about(wishes: t.Sequence[Wish], *, now: datetime, check: bool) -> Outcome:
     """Make the instances what is wished, or in check mode plan it; ``failures`` has what was refused, by instance."""
     names_taken_twice(wishes)
     with Connections() as connections:
-        world = World(state_dir, now, fetch, connections)
+        world = World(now, connections)
         reports = [_one(wish, world, check=check) for wish in wishes]
     return Outcome(
         changed=any(report.result["changed"] for report in reports),
@@ -108,4 +106,4 @@ def plan_of(wish: Wish, world: World) -> Plan:
     approved = world.approve(wish)
     boot_info = wish.boot_info if wish.boot_info is not None else world.boots.of(approved)
     standing = find(wish, world.connections, world.names)
-    return plan_making(Making(wish, approved, boot_info, standing, world.now, world.fetch, world.connections))
+    return plan_making(Making(wish, approved, boot_info, standing, world.now, fetcher(wish.ca_path), world.connections))

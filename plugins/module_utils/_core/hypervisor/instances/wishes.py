@@ -51,7 +51,9 @@ class Wish:
     output: str
     connection: str | None
     records_dir: Path
+    state_dir: str
     patience: float
+    ca_path: str | None = None
     image: str = ""
     mode: str = "kvm"
     format: str | None = None
@@ -102,6 +104,8 @@ def read_wish(options: t.Mapping[str, t.Any]) -> Wish:
         "output": output,
         "connection": options["connection"] if output == "domain" else None,
         "records_dir": Path(options["records_dir"]),
+        "state_dir": options["state_dir"],
+        "ca_path": options.get("ca_path"),
         "patience": _seconds(options["stop_timeout"]),
         "dest": None if options.get("dest") is None else _absolute(options["dest"], "dest"),
         "opennebula": options.get("opennebula"),
