@@ -285,7 +285,7 @@ def test_a_block_device_gets_the_octets_and_keeps_what_it_had_from_others(node: 
     told = record(node)
     assert (told["disk"]["kind"], told["disk"]["device"]) == ("device", device.stat().st_rdev) and told["made"] == []
     node.done(state="absent")
-    assert node.run(disk=disk)["code"] == "device_in_use"
+    assert node.run(disk=disk)["code"] == node.run(disk=disk, check=True)["code"] == "device_in_use"
     assert node.done(disk={**disk, "overwrite": True})["changed"] is True
 
 

@@ -11,6 +11,7 @@ from datetime import datetime
 from ...errors import VmimagesError
 from ...guest.context.content import fetcher
 from ...outcome import Outcome
+from ...transfer.atomic import storage_error
 from .approval import Approved, Verdicts
 from .boots import BootFacts
 from .domains import Connections
@@ -88,7 +89,8 @@ def _one(wish: Wish, world: World, *, check: bool) -> _Report:
             done += plan.actions
         else:
             plan.carry_out(done)
-    except VmimagesError as error:
+    except (VmimagesError, OSError) as caught:
+        error = storage_error(caught, caught.filename or wish.name) if isinstance(caught, OSError) else caught
         failure = {"name": wish.name, **error.as_dict()}
         failure["detail"] = error.sentence if wish.name in error.sentence else f"{wish.name}: {error.sentence}"
         result = {**_EMPTY, "name": wish.name, "changed": bool(done), "code": error.code}

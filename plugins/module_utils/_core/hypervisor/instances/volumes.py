@@ -8,6 +8,7 @@ The image itself is opened for reading only, and held against its stat record be
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
@@ -75,6 +76,13 @@ def check_wish(wish: VolumeWish, approved: Approved) -> None:
         raise HypervisorError("machine_invalid", f"disk.method: {told}", option="disk.method")
     with _opened_device(wish.path, os.O_RDONLY) as descriptor:
         _check_room(wish.path, descriptor, approved)
+
+
+def check_free(wish: VolumeWish) -> None:
+    """Whether a block device may be written. Raises `HypervisorError` ``device_in_use``."""
+    if wish.method == "device" and not wish.overwrite:
+        with _opened_device(wish.path, os.O_RDONLY) as descriptor:
+            _refuse_what_holds_something(wish, descriptor)
 
 
 def record_of(wish: VolumeWish, approved: Approved, found: os.stat_result) -> DiskRecord:
@@ -214,20 +222,22 @@ def _write_device(wish: VolumeWish, approved: Approved, source: int) -> None:
         # Exclusive: not while it is mounted, or a part of something else.
         with _opened_device(wish.path, os.O_RDWR | os.O_EXCL) as target:
             _check_room(wish.path, target, approved)
-            if not wish.overwrite and _holds_something(target):
-                raise HypervisorError("device_in_use", f"{wish.path} holds something already", path=str(wish.path))
+            if not wish.overwrite:
+                _refuse_what_holds_something(wish, target)
             _write(wish, approved, source, target)
     except TransferError as error:
         busy = error.__cause__
-        if isinstance(busy, OSError) and busy.errno == 16:
+        if isinstance(busy, OSError) and busy.errno == errno.EBUSY:
             raise HypervisorError("device_in_use", f"{wish.path} is in use", path=str(wish.path)) from error
         raise
 
 
-def _holds_something(descriptor: int) -> bool:
+def _refuse_what_holds_something(wish: VolumeWish, descriptor: int) -> None:
+    """By its first and last mebioctet: partition tables, file systems and volume managers write there."""
     size = os.lseek(descriptor, 0, os.SEEK_END)
-    places = (0, max(0, size - _PROBED))
-    return any(any(os.pread(descriptor, _PROBED, at)) for at in places)
+    with storage_errors(wish.path, reading=True):
+        if any(any(os.pread(descriptor, _PROBED, at)) for at in (0, max(0, size - _PROBED))):
+            raise HypervisorError("device_in_use", f"{wish.path} holds something already", path=str(wish.path))
 
 
 def _write(wish: VolumeWish, approved: Approved, source: int, target: int) -> None:

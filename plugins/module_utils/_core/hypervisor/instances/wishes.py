@@ -70,6 +70,7 @@ class Wish:
     until: datetime | None = None
     ttl: timedelta | None = None
     author: str = ""
+    directory: Path | None = None
     dest: Path | None = None
     opennebula: t.Mapping[str, t.Any] | None = None
     machine: t.Mapping[str, t.Any] | None = None
@@ -123,6 +124,7 @@ def read_wish(options: t.Mapping[str, t.Any]) -> Wish:
     until = options.get("until")
     return Wish(
         **common,
+        directory=directory,
         image=options["image"],
         mode=options["mode"],
         format=disk.get("format"),

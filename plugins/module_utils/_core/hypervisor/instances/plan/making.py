@@ -18,7 +18,7 @@ from pathlib import Path
 
 from ....errors import HypervisorError, TransferError
 from ....guest.context.content import Fetch
-from ....guest.context.disks import make_disks
+from ....guest.context.disks import Wanted, make_disks
 from ....times import to_text
 from ....transfer.atomic import make_directory, storage_errors, temporary_sibling, write_atomic
 from ....transfer.atomic import replace as rename
@@ -54,9 +54,12 @@ class Making:
 
     @property
     def volume(self) -> VolumeWish:
-        if self.wish.volume is None:
+        wished, old = self.wish.volume, self.standing.record
+        if wished is None:
             raise HypervisorError("machine_invalid", f"disk: {self.wish.name} has none")
-        return self.wish.volume
+        # What is on the instance's own device may be thrown away with the instance.
+        is_own = old is not None and (old.disk.kind, old.disk.path) == ("device", str(wished.path))
+        return replace(wished, overwrite=wished.overwrite or is_own)
 
 
 def plan_making(making: Making) -> Plan:
@@ -70,6 +73,8 @@ def plan_making(making: Making) -> Plan:
         told = " ".join(_differs(making, t.cast(Record, old)))
         raise HypervisorError("instance_outdated", f"{wish.name}: {told}", name=wish.name)
     is_made = _is_to_be_made(making, is_replaced)
+    if is_made:
+        volumes.check_free(making.volume)
     until = _until(making, is_new=is_made)
     machine = Machine.from_options(_options(making), making.boot_info)
     plan.warnings += [f"{wish.name}: {sentence}" for sentence in doubts(machine)]
@@ -242,9 +247,13 @@ def _add_disk_and_record(plan: Plan, making: Making, record: Record, *, is_made:
     where = volume.path if volume.kind == "device" else temporary
 
     def make() -> None:
-        if volume.kind != "device":
-            make_directory(volume.path.parent)
-        volumes.make(volume, making.approved, temporary)
+        _make_directory(wish, volume.path)
+        try:
+            volumes.make(volume, making.approved, temporary)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
 
     def note() -> None:
         try:
@@ -279,11 +288,22 @@ def _add_contexts(plan: Plan, making: Making) -> bool:
     plan.warnings += [f"{wish.name}: {sentence}" for sentence in planned.warnings]
     for each in planned.actions:
         disks = [disk for disk in wanted if str(disk.dest) == each["dest"]]
-        make = functools.partial(make_disks, disks, check=False, fetch=making.fetch)
-        plan.add(f"{each['action']}_context", make, path=each["dest"])
+        plan.add(f"{each['action']}_context", functools.partial(_make_contexts, making, disks), path=each["dest"])
     if planned.changed:
         plan.before["contexts"], plan.after["contexts"] = planned.before, planned.after
     return any(each["action"] in ("create", "replace") for each in planned.actions)
+
+
+def _make_contexts(making: Making, disks: t.Sequence[Wanted]) -> None:
+    for disk in disks:
+        _make_directory(making.wish, disk.dest)
+    make_disks(disks, check=False, fetch=making.fetch)
+
+
+def _make_directory(wish: Wish, path: Path) -> None:
+    """Make the usual place of files; a place that somebody has named is there."""
+    if wish.directory is not None and path.parent == wish.directory:
+        make_directory(path.parent)
 
 
 def _add_growth(plan: Plan, making: Making, *, is_active: bool, is_made: bool) -> None:

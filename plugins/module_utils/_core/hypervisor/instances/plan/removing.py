@@ -48,10 +48,12 @@ def add_files(plan: Plan, record: Record, paths: t.Iterable[str]) -> None:
         if path == record.disk.path and is_recorded(record.disk) is False:
             plan.warnings.append(f"{record.name}: {path} is not the disk that was made for it, and stays.")
             continue
-        plan.add("remove", _remover(Path(path)), path=path)
+        plan.add("remove", remover(Path(path)), path=path)
 
 
-def _remover(path: Path) -> t.Callable[[], None]:
+def remover(path: Path) -> t.Callable[[], None]:
+    """What removes the file, if it is still there, for good. It raises `TransferError`."""
+
     def remove() -> None:
         with storage_errors(path), contextlib.suppress(FileNotFoundError):
             path.unlink()

@@ -7,7 +7,6 @@ OpenNebula gives out UUIDs and disks, so that there is no domain here to keep a 
 
 from __future__ import annotations
 
-import functools
 import typing as t
 
 from ....errors import HypervisorError
@@ -16,6 +15,7 @@ from ...machine import Machine
 from ...opennebula import opennebula_template
 from ..wishes import Wish
 from .making import provenance
+from .removing import remover
 from .steps import Plan
 
 if t.TYPE_CHECKING:
@@ -37,7 +37,7 @@ def plan_template(wish: Wish, world: World) -> Plan:
         plan.after["state"] = "absent"
         dest = wish.dest
         if found is not None and dest is not None:
-            plan.add("remove", functools.partial(dest.unlink, missing_ok=True), path=str(dest))
+            plan.add("remove", remover(dest), path=str(dest))
         return plan
     approved = world.approve(wish)
     boot_info = wish.boot_info if wish.boot_info is not None else world.boots.of(approved)
