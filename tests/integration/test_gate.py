@@ -228,7 +228,7 @@ def test_a_modified_and_a_withdrawn_image_do_not_start(node: Node) -> None:
         stream.seek(4096)
         stream.write(b"modified")
     assert "file_changed" in node.start(domain)
-    node.world.publish("2", [node.world.image(APPROVED, octets=node.path().read_bytes())])
+    node.world.publish("2", [{**node.world.image(APPROVED, octets=node.path().read_bytes()), "hv:format": "raw"}])
     node.world.refresh()
     assert "withdrawn" in node.start(domain)
     node.world.sync()
