@@ -19,7 +19,9 @@ help:
 	@echo "make test    unit and integration tests (as root on Debian it installs nginx, chromium and others if missing)"
 	@echo "make test-boot  boot images under QEMU and Xen, emulated (root; 30 minutes at most; Debian's packages are fetched)"
 	@echo "make fuzz    feed the verifier with broken messages for SECONDS (60)"
-	@echo "make lint    ansible-test sanity, ansible-lint, mypy, ruff"
+	@echo "make lint    ansible-test sanity, ansible-lint, mypy, ruff, Galaxy's importer, REUSE and others (nox --list)"
+	@echo "make newer   sanity and module tests with later versions of ansible-core, where Python 3.12 or 3.13 is there"
+	@echo "make build   the collection as Galaxy takes it, in dist"
 	@echo "make docs    the documentation site, in .venv/docs"
 	@echo "make bench   measure all, or ONLY=\"trust polling catalogue command transfers publishing context_iso\""
 	@echo "make clean   remove what these made"
@@ -81,8 +83,16 @@ fuzz: .venv/.fuzz collection
 		|| { tail -n 100 $(FUZZ)/log >&2; exit 1; }
 	@grep -E '^(Fuzzing|Done|[0-9]+ messages|stat::)' $(FUZZ)/log
 
+.PHONY: build
+build: .venv/.runtime
+	@$(ANSIBLE) $(BIN)/ansible-galaxy collection build --force --output-path dist .
+
 lint: .venv/.lint
 	@$(BIN)/nox
+
+.PHONY: newer
+newer: .venv/.lint
+	@$(BIN)/nox --session newer
 
 docs: .venv/.lint
 	@$(BIN)/nox --session docs
@@ -92,4 +102,4 @@ bench: .venv/.tests collection
 	@PYTHONPATH='$(CURDIR)/.venv/collections' $(BIN)/python -m benchmarks $(ONLY)
 
 clean:
-	rm -rf .venv .nox .mypy_cache .ruff_cache .pytest_cache build *.egg-info
+	rm -rf .venv .nox .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info

@@ -55,15 +55,12 @@ def test_demo_shows_the_main_path(run_playbook: t.Any, tmp_path: Path) -> None:
 
 
 def test_demo_cleans_up_when_it_fails(run_playbook: t.Any, tmp_path: Path) -> None:
-    """A report that cannot be written fails the demo late: its server and its directory must be gone all the same."""
+    """A list without a UUID is refused when the web server runs: it and its directory must be gone all the same."""
     temporary = tmp_path / "tmp"
     temporary.mkdir()
-    report = tmp_path / "missing" / "report.txt"
-    done = run_playbook(
-        "hepix.vmimages.demo", "-v", *_variables(hepix_vmimages_demo_report=str(report)), TMPDIR=temporary
-    )
+    done = run_playbook("hepix.vmimages.demo", "-v", *_variables(demo_list="none"), TMPDIR=temporary)
     assert done.returncode != 0
-    assert str(report.parent) in done.stdout
+    assert "publish_invalid" in done.stdout
     assert list(temporary.iterdir()) == []
     port = re.search(r"https://localhost:(\d+)", done.stdout)
     assert port is not None
