@@ -137,6 +137,20 @@ class TestAfs:
         assert vm.boot().status == {"prologue-start": 0, "epilogue-start": 0}
         assert vm.read("called").splitlines() == [told, f"afs {'stop' if afs == 'off' else 'start'}"]
 
+    def test_without_chkconfig_the_links_are_changed(self, vm: Guest) -> None:
+        """And no others, which the start that is under way is about to follow."""
+        for level in "2345":
+            (vm.work / f"upper/etc/rc{level}.d").mkdir(exist_ok=True)
+            (vm.work / f"upper/etc/rc{level}.d/S25openafs-client").symlink_to("../init.d/openafs-client")
+        vm.write("etc/init.d/openafs-client", '#!/bin/sh\necho "afs $1" >>/called\n', 0o755)
+        for afs, link in (("off", "K01"), ("on", "S60"), ("on", "S60")):
+            vm.attach("vdb", {"context.sh": f"HEPIX_INSTANCE_ID='{afs}'\nAFS='{afs}'\n"})
+            assert vm.boot().status == {"prologue-start": 0, "epilogue-start": 0}
+            links = {path.name for path in (vm.work / "upper").glob("etc/rc?.d/*openafs*") if path.is_symlink()}
+            assert links == {f"{link}openafs-client"}
+            vm.detach()
+        assert vm.read("called") == "afs stop\nafs start\nafs start\n"
+
     @pytest.mark.parametrize("afs", ["on", "off"])
     def test_systemd_is_told_in_the_prologue(self, vm: Guest, afs: str) -> None:
         vm.write("usr/lib/systemd/system/openafs-client.service", "[Service]\n")

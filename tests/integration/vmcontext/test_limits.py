@@ -111,6 +111,8 @@ class TestX11Limits:
 
 class TestX13Ttl:
     def test_the_machine_ends_after_its_time(self, vm: Guest) -> None:
+        (vm.work / "upper/run/systemd/system").mkdir(parents=True)
+        vm.write("usr/local/sbin/systemctl", "#!/bin/sh\n", 0o755)
         vm.attach("vdb", {"context.sh": f"{CONTEXT}TTL='48'\n"})
         vm.boot(until="called")
         assert vm.read("called") == "shutdown -h +2880\n"
@@ -125,12 +127,27 @@ class TestX13Ttl:
         vm.boot(until="called")
         assert vm.read("called") == "shutdown -h +0\n"
 
-    def test_where_systemd_cannot_do_it_the_machine_is_switched_off(self, vm: Guest) -> None:
-        vm.write("usr/local/sbin/shutdown", "#!/bin/sh\nexit 1\n", 0o755)
-        (vm.work / "upper/run/systemd/system").mkdir(parents=True)
-        vm.attach("vdb", {"context.sh": f"{CONTEXT}TTL='0'\n"})
-        vm.boot("epilogue-start", until="called")
-        assert "poweroff " in vm.read("called")
+    @pytest.mark.parametrize(
+        ("systemd", "fails", "called"),
+        [
+            (True, True, ["shutdown -h +60", "sleep 3600", "shutdown -h now", "poweroff "]),
+            (False, True, ["sleep 3600", "shutdown -h now", "poweroff "]),
+            (False, False, ["sleep 3600", "shutdown -h now"]),
+        ],
+    )
+    def test_where_systemd_cannot_do_it_the_role_waits(
+        self, vm: Guest, systemd: bool, fails: bool, called: list[str]
+    ) -> None:
+        """sysvinit's shutdown would refuse the site's own meanwhile."""
+        for name, status in (("shutdown", int(fails)), ("sleep", 0), ("poweroff", 0), ("systemctl", 0)):
+            note = "" if name == "systemctl" else f'echo "{name} $*" >>/called\n'
+            over = "echo >/over\n" if name == ("poweroff" if fails else "shutdown") else ""
+            vm.write(f"usr/local/sbin/{name}", f"#!/bin/sh\n{note}{over}exit {status}\n", 0o755)
+        if systemd:
+            (vm.work / "upper/run/systemd/system").mkdir(parents=True)
+        vm.attach("vdb", {"context.sh": f"{CONTEXT}TTL='1'\n"})
+        vm.boot("epilogue-start", until="over", VMCONTEXT_TIME_LIMIT="0")
+        assert vm.read("called").splitlines() == called
 
     @pytest.mark.parametrize("ttl", ["2; touch /executed", "x", "99999999", "-1"])
     def test_what_is_no_number_is_told(self, vm: Guest, ttl: str) -> None:

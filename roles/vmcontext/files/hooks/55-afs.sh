@@ -21,9 +21,24 @@ with_sysv() {
         if [ "$AFS" = off ]; then "/etc/init.d/$1" stop; else "/etc/init.d/$1" start; fi
     elif command -v chkconfig >/dev/null 2>&1; then
         chkconfig "$1" "$AFS"
-    elif command -v update-rc.d >/dev/null 2>&1; then
-        if [ "$AFS" = off ]; then update-rc.d "$1" disable; else update-rc.d "$1" enable; fi
+    else
+        relink "$1"
     fi
+}
+
+# Not by update-rc.d, which may number all links anew: the start that is under way would not find the others any more.
+relink() {
+    for level in 2 3 4 5; do
+        if [ "$AFS" = off ]; then
+            for link in "/etc/rc$level.d"/S[0-9][0-9]"$1"; do
+                [ ! -L "$link" ] || mv -f "$link" "/etc/rc$level.d/K01$1" || return 1
+            done
+        else
+            set -- "$1" /etc/rc$level.d/S[0-9][0-9]"$1"
+            [ -L "$2" ] || ln -sf "../init.d/$1" "/etc/rc$level.d/S60$1" || return 1
+            rm -f /etc/rc$level.d/K[0-9][0-9]"$1"
+        fi
+    done
 }
 
 found=no

@@ -138,13 +138,14 @@ start_ttl() {
     minutes=$(((since + hours * 3600 - now + 59) / 60))
     [ $minutes -gt 0 ] || minutes=0
     say "This machine shuts down in $minutes minutes (TTL)."
-    # systemd's shutdown does not wait itself, and fails where there is no logind to do so.
+    # sysvinit's shutdown would wait, and meanwhile refuse every other one, such as the site's.
     (
-        if command -v shutdown >/dev/null 2>&1; then
-            shutdown -h "+$minutes" && exit 0
-            [ -d /run/systemd/system ] || exit 1
+        trap '' HUP
+        if [ -d /run/systemd/system ] && shutdown -h "+$minutes"; then
+            exit 0
         fi
-        sleep $((minutes * 60)) && poweroff
+        sleep $((minutes * 60))
+        shutdown -h now || poweroff
     ) </dev/null >/dev/null 2>&1 &
 }
 
