@@ -491,3 +491,23 @@ def test_links_of_sysv_do_not_start_what_has_a_unit(tree: Path) -> None:
     plant(tree, {"usr/lib/systemd/system/auditd.service": "[Unit]\n"})
     (tree / "etc/systemd/system/acct.service").symlink_to("/usr/lib/systemd/system/auditd.service")
     assert checks(run(tree))["P32"]["result"] == "note"
+
+
+@pytest.mark.needs("mke2fs", "debugfs")
+def test_a_file_that_was_deleted_is_found_in_free_space_until_it_is_overwritten(tree: Path) -> None:
+    image, key = tree.parent / "disk.img", tree.parent / "key"
+    subprocess.run(["mke2fs", "-q", "-F", "-t", "ext4", str(image), "4M"], check=True, capture_output=True)
+    key.write_text(f"{KEY}\nroot:{HASH}:1::::::\n")
+
+    def found() -> list[str]:
+        check = checks(run(tree, image=str(image), ask={"modes": None}))["P24"]
+        return [item["text"].split(",")[0] for item in check["findings"]]
+
+    subprocess.run(["debugfs", "-w", "-R", f"write {key} key", str(image)], check=True, capture_output=True)
+    assert found() == []
+    subprocess.run(["debugfs", "-w", "-R", "rm key", str(image)], check=True, capture_output=True)
+    what = "The free space of partition 0 holds"
+    assert found() == [f"{what} a private key", f"{what} the hash of a password"]
+    octets = image.read_bytes()
+    image.write_bytes(octets.replace(b"PRIVATE", b"private").replace(b"$6$", b"$x$"))
+    assert found() == []
