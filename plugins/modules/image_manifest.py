@@ -147,7 +147,9 @@ unowned:
       type: int
       sample: 73400320
     sha256:
-      description: A digest of their paths and of all that they hold, which another content would not have.
+      description:
+        - A digest of their paths and of all that they hold, which another content would not have; V(null) for a tree of
+          more octets than are ever read, which is listed all the same.
       type: str
       sample: 0f3a9c5d1e2b...
 databases:

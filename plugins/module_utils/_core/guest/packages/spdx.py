@@ -129,8 +129,8 @@ def _tree(tree: Tree) -> dict[str, t.Any]:
     return {
         "SPDXID": f"SPDXRef-tree-{_digest(tree.path)}",
         "name": shown(tree.path),
-        "comment": f"{tree.files} files, {tree.size} octets, that no package brought; the digest is of all of them",
-        "checksums": [{"algorithm": "SHA256", "checksumValue": tree.sha256}],
+        "comment": f"{tree.files} files, {tree.size} octets, that no package brought",
+        **({"checksums": [{"algorithm": "SHA256", "checksumValue": tree.sha256}]} if tree.sha256 else {}),
         "downloadLocation": _NOTHING,
         "filesAnalyzed": False,
         "primaryPackagePurpose": "OTHER",

@@ -35,12 +35,15 @@ class _Tree:
 
 @dataclass(frozen=True)
 class Tree:
-    """Files that no package brought, under one directory; `sha256` is a digest of their paths and contents."""
+    """Files that no package brought, under one directory; `sha256` is a digest of their paths and contents.
+
+    It is None for more octets than are ever read: such a tree is listed all the same.
+    """
 
     path: str
     files: int
     size: int
-    sha256: str
+    sha256: str | None
 
     def as_dict(self) -> dict[str, t.Any]:
         return {**asdict(self), "path": shown(self.path)}
@@ -65,14 +68,26 @@ def read_unowned(root: Root) -> tuple[tuple[Package, ...], tuple[Tree, ...]]:
             known = trees.setdefault(tree, _Tree())
             known.files += 1
             known.size += status.st_size
-            # The walk goes through directories in the order of their names, so that the same tree has the same digest.
-            known.digest.update(
-                f"{digest_of(root, path, 'sha256', allowance)}  {path}\n".encode("utf-8", "surrogateescape")
-            )
+            _add(root, path, known, allowance)
     packages.sort(key=lambda package: package.path or "")
     return tuple(packages), tuple(
-        Tree(path, tree.files, tree.size, tree.digest.hexdigest()) for path, tree in sorted(trees.items())
+        Tree(path, tree.files, tree.size, None if tree.digest is None else tree.digest.hexdigest())
+        for path, tree in sorted(trees.items())
     )
+
+
+def _add(root: Root, path: str, tree: _Tree, allowance: Allowance) -> None:
+    """The walk goes through directories in the order of their names, so that the same tree has the same digest."""
+    if tree.digest is None:
+        return
+    try:
+        row = f"{digest_of(root, path, 'sha256', allowance)}  {path}\n"
+    except GuestError as error:
+        if error.code != "guest_too_large":
+            raise
+        tree.digest = None
+    else:
+        tree.digest.update(row.encode("utf-8", "surrogateescape"))
 
 
 def _tree_of(path: str) -> str | None:

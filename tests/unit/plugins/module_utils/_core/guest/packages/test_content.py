@@ -141,3 +141,15 @@ def test_what_no_package_brought_is_listed(tmp_path: Path) -> None:
     with Root(tmp_path) as root:
         again = read_unowned(root)[1]
     assert again[:2] == trees[:2] and again[2].sha256 != trees[2].sha256
+
+
+def test_a_tree_that_is_too_large_is_listed_without_its_digest(tmp_path: Path) -> None:
+    lay(tmp_path, **{"srv/data/small": "x", "opt/vo/run": "x"})
+    with (tmp_path / "srv/data/hole").open("wb") as file:
+        file.truncate(1 << 42)
+    with Root(tmp_path) as root:
+        trees = read_unowned(root)[1]
+    assert [(tree.path, tree.files, tree.sha256 is None) for tree in trees] == [
+        ("/opt/vo", 1, False),
+        ("/srv/data", 2, True),
+    ]
