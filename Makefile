@@ -102,4 +102,6 @@ bench: .venv/.tests collection
 	@PYTHONPATH='$(CURDIR)/.venv/collections' $(BIN)/python -m benchmarks $(ONLY)
 
 clean:
+	@cache="$${HEPIX_VMIMAGES_BOOT_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/hepix-vmimages-boot}"; \
+		rm -rf "$$cache"/el5_like[-.]* "$$cache"/modern[-.]* "$$cache"/dom0[-.]*
 	rm -rf .venv .nox .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info

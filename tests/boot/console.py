@@ -138,13 +138,13 @@ class Console:
 @contextlib.contextmanager
 def running(command: Sequence[str], log: Path) -> Iterator[Console]:
     """The command on a terminal until the end of the block, when it is killed with all of its group."""
+    log.parent.mkdir(parents=True, exist_ok=True)
     ours, its = pty.openpty()
     # Without us it would boot on for ever.
     process = subprocess.Popen(
         ["setpriv", "--pdeathsig", "KILL", *command], stdin=its, stdout=its, stderr=its, start_new_session=True
     )
     os.close(its)
-    log.parent.mkdir(parents=True, exist_ok=True)
     console = Console(process, ours, log)
     try:
         yield console

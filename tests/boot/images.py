@@ -21,6 +21,8 @@ from pathlib import Path
 SCRIPTS: t.Final = Path(__file__).parent / "scripts"
 #: Three times what building one takes, on a machine with as much else to do.
 _PATIENCE: t.Final = 1200.0
+#: Seconds that an image of other scripts is kept for.
+_KEPT: t.Final = 3 * 86400.0
 
 
 def el5_like() -> Path:
@@ -59,13 +61,15 @@ def kept() -> list[tuple[str, str]]:
 
 
 def _made(name: str) -> Path:
-    """What the script `name` makes: once for each content of the scripts, whoever asks first; older ones go."""
+    """What the script `name` makes: once for each content of the scripts, whoever asks first; what nobody uses goes."""
     directory = cache() / f"{name}-{_digest(name)}"
     with _locked(cache() / f"{name}.lock"):
         if directory.is_dir():
+            os.utime(directory)
             return directory
         for old in cache().glob(f"{name}-*"):
-            shutil.rmtree(old, ignore_errors=True)
+            if time.time() - old.stat().st_mtime > _KEPT or old.name.endswith("-part"):
+                shutil.rmtree(old, ignore_errors=True)
         part = cache() / f"{name}-part"
         part.mkdir()
         began = time.monotonic()
