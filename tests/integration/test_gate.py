@@ -436,3 +436,18 @@ def test_a_hook_without_its_gate_refuses_and_lets_everything_else_pass(node: Nod
     for operation in ("start", "started", "stopped", "release", "reconnect", "attach"):
         assert call(operation, "begin") == 0
     assert call("prepare", "end") == 0
+
+
+def test_a_machine_of_a_replaced_version_runs_on_unless_told(node: Node, domain: Path, running: Running) -> None:
+    node.libvirtd.virsh("create", domain)
+    name = f"gate-{domain.stem}"
+    newer = node.world.image(APPROVED, version="2", octets=bootable())
+    node.world.publish("3", [{**newer, "hv:format": "raw"}])
+    node.world.refresh()
+    node.world.sync()
+    (machine,) = running.end("0s").values()
+    assert (machine.code, machine.action, running.names()) == ("withdrawn", None, [name])
+    assert running.end("0s", expired=True, replaced=True)[name].action == "destroy"
+    assert running.names() == []
+    assert "withdrawn" in node.start(domain)
+    assert node.start(node.domain(node.overlay(node.path()))) == ""

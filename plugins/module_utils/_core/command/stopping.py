@@ -20,6 +20,7 @@ def stop(options: argparse.Namespace) -> int:
     """0, or 3 if some machines could not be looked at or ended."""
     chosen = ending.Chosen(
         expired=options.expired,
+        replaced=options.replaced,
         images=frozenset(name.lower() for name in options.images),
         lists=frozenset(name.lower() for name in options.lists),
         endorsers=frozenset((dn, ca) for dn, ca in options.endorsers),

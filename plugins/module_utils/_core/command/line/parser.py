@@ -165,6 +165,9 @@ def _gate(commands: t.Any) -> None:
 def _stop(commands: t.Any) -> None:
     parser = _add(commands, "stop", "end machines of this host: those that may no longer run, or those of something")
     parser.add_argument("--expired", action="store_true", help="those whose image, or time, is over for good")
+    parser.add_argument(
+        "--replaced", action="store_true", help="those of a version of an image that another one has replaced"
+    )
     for name in ("image", "list"):
         parser.add_argument(
             f"--{name}",

@@ -26,7 +26,7 @@ _BESIDE: t.Final = {
     "kernel": ("os/kernel", "os/initrd", "os/dtb"),
 }
 #: Where distributions have the firmware of machines.
-_FIRMWARE: t.Final = ("/usr/share/", "/usr/lib/")
+_FIRMWARE: t.Final = ("/usr/share/", "/usr/lib/", "/usr/libexec/")
 #: Where the data of a disk is, beside its own file.
 _ELSEWHERE: t.Final = ("dataStore", "slices", "encryption", "reservations")
 
@@ -87,6 +87,9 @@ def _unseen(root: Element) -> t.Iterator[tuple[str, str]]:
         for path in paths:
             if root.find(path) is not None:
                 yield kind, path.split("}")[-1].split("/")[-1]
+    bootloader = (root.findtext("bootloader") or "").strip()
+    if bootloader and bootloader != "pygrub" and (not bootloader.startswith("/usr/") or ".." in bootloader):
+        yield "kernel", f"bootloader {bootloader}"
     loader = (root.findtext("os/loader") or "").strip()
     if loader and (not loader.startswith(_FIRMWARE) or ".." in loader):
         yield "firmware", f"loader {loader}"

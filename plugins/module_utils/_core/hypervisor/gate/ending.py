@@ -33,9 +33,10 @@ CHOSEN: t.Final = "chosen"
 @dataclass(frozen=True)
 class Chosen:
     """What is to end whatever its verdict: images and lists by UUID, endorsers as (DN, CA); `expired`: and all that
-    may no longer run."""
+    may no longer run; `replaced`: and what runs of versions that other ones have replaced."""
 
     expired: bool = False
+    replaced: bool = False
     images: frozenset[str] = frozenset()
     lists: frozenset[str] = frozenset()
     endorsers: frozenset[tuple[str, str]] = frozenset()
@@ -134,11 +135,17 @@ class Ender:
             return self._with_action(replace(machine, code=CHOSEN, detail="It was chosen."), now)
         if exempt or not answer.errors:
             return machine
-        final = [error for error in answer.errors if error.code in FINAL]
+        final = [error for error in answer.errors if self._is_final(error)]
         told = (final or list(answer.errors))[0]
         machine = replace(machine, code=told.code, detail=told.sentence)
-        ends = final and self.chosen.expired and self.settings.policy == ENFORCE
+        ends = final and self.settings.policy == ENFORCE
         return self._with_action(machine, now) if ends else machine
+
+    def _is_final(self, error: VmimagesError) -> bool:
+        """A newer version of an image forbids to start the older one, and is no reason to end what works."""
+        if error.context.get("replaced"):
+            return self.chosen.replaced
+        return self.chosen.expired and error.code in FINAL
 
     def _is_chosen(self, machine: Machine, record: records.Record | None, answer: Answer) -> bool:
         chosen = self.chosen
@@ -208,4 +215,4 @@ def _signers(answer: Answer, lists: t.Iterable[str]) -> set[tuple[str, str]]:
 
 def nothing_chosen() -> HypervisorError:
     """The refusal to end everything by a slip."""
-    return HypervisorError("machine_invalid", "Say what is to end: --expired, --image, --list or --endorser")
+    return HypervisorError("machine_invalid", "Say what is to end: --expired, --replaced, --image, --list, --endorser")

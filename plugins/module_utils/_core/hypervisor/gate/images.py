@@ -143,4 +143,4 @@ def judge_record(verdicts: Verdicts, of: ImageRecord) -> dict[str, t.Any]:
 
 def _replaced(image: t.Mapping[str, t.Any], why: str) -> SiteError:
     detail = f"{why}: list {image['list']} has version {image['version']} of image {image['identifier']} now."
-    return SiteError("withdrawn", detail, image=image["identifier"], list=image["list"])
+    return SiteError("withdrawn", detail, image=image["identifier"], list=image["list"], replaced=True)

@@ -206,6 +206,7 @@ def test_what_the_gate_cannot_see_is_refused_unless_allowed(site: Site, kind: st
     ("kind", "head", "code"),
     [
         ("kernel", "<os><type>hvm</type><kernel>/boot/vmlinuz</kernel></os>", "disk_unseen"),
+        ("kernel", "<bootloader>/tmp/pygrub</bootloader>", "disk_unseen"),
         ("firmware", "<os><type>hvm</type><loader>/tmp/bios.bin</loader></os>", "disk_unseen"),
         ("commandline", "<q:commandline xmlns:q='http://libvirt.org/schemas/domain/qemu/1.0'/>", "disk_unseen"),
         ("boot", "<os><type>hvm</type><boot dev='network'/><boot dev='hd'/></os>", "no_image_disk"),
