@@ -118,8 +118,8 @@ options:
     default: stat
   boot_info:
     description:
-      - What M(hepix.vmimages.image_boot_info) returned for the image; only its C(matrix) is used. When left out, a raw
-        image is looked at by this module, which takes root and loop devices.
+      - What M(hepix.vmimages.image_boot_info) returned for the image; only its C(matrix) is used. When left out, this
+        module looks at the image, which takes root and loop devices, and for V(qcow2) a raw copy of it for as long.
     type: dict
   mode:
     description:

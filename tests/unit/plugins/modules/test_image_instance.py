@@ -4,8 +4,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import json
+import os
+import struct
 import subprocess
 import typing as t
 from pathlib import Path
@@ -380,11 +384,24 @@ def test_how_an_image_boots_is_read_from_the_image_itself(bench: t.Any, systems:
     other = "e0f7a6f0-62c8-4b6e-8f56-7f2d6f0f7d11"
     bench.publish(bench.image(octets=with_grub, format="raw"), bench.image(other, octets=octets, format="raw"))
     bench.subscribe(new_images="cache")
-    assert not bench.cache().failed
+    assert not bench.cache(formats=["qcow2"]).failed
     own_node = Node(bench, None, bench.state_dir)
     before = stat_record(cached(own_node))
     assert own_node.done(output="libvirt", boot_info=None)["changed"] is True
+    with _read_by_a_guest(cached(own_node)):
+        assert own_node.done(output="libvirt", boot_info=None)["changed"] is False
+    assert own_node.done(output="libvirt", boot_info=None, name="third", disk={"format": "qcow2"})["changed"] is True
     refused = own_node.run(output="libvirt", boot_info=None, name="other", image=other)
     assert refused["code"] == "mode_not_bootable" and "finds no GRUB in the first sector" in refused["msg"]
     assert stat_record(cached(own_node)) == before
     assert str(bench.state_dir) not in Path("/proc/self/mountinfo").read_text()
+
+
+@contextlib.contextmanager
+def _read_by_a_guest(path: Path) -> t.Iterator[None]:
+    """The locks of a qemu that has the file below an overlay: it reads, and others may do all but write and resize."""
+    with path.open("rb") as file:
+        for octet in (100, 201, 203):
+            # F_OFD_SETLK
+            fcntl.fcntl(file, 37, struct.pack("hhqqi4x", fcntl.F_RDLCK, os.SEEK_SET, octet, 1, 0))
+        yield

@@ -51,7 +51,7 @@ def _mount_copy(
 ) -> Outcome:
     if writable:
         raise refuse_writing(source, kind)
-    if is_locked(source):
+    if is_locked(source, by_writers=True):
         raise GuestError("image_busy", f"A virtual machine uses {source}", path=source)
     if there and origin_of(there[0].image) == source and there[0].image != copy:
         # The image has changed since: its copy of then is no more of it than another image.
@@ -215,12 +215,12 @@ def _refuse_foreign(target: str, there: t.Sequence[Mounted]) -> None:
 
 
 def _refuse_use(source: str, target: str, *, writable: bool) -> None:
-    """One writer at most: no mount elsewhere where either side may write, and no virtual machine."""
+    """One writer at most: no mount elsewhere where either side may write, and no virtual machine that does."""
     for mount in mounted():
         elsewhere = mount.image == source and mount.target != target and not mount.target.startswith(target + "/")
         if elsewhere and (writable or mount.writable):
             raise GuestError("image_busy", f"{source} is mounted at {shown(mount.target)}", path=mount.target)
-    if is_locked(source):
+    if is_locked(source, by_writers=not writable):
         raise GuestError("image_busy", f"A virtual machine uses {source}", path=source)
 
 

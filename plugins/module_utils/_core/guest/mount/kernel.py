@@ -21,6 +21,8 @@ _OCTAL: t.Final = re.compile(r"\\([0-7]{3})")
 
 #: qemu locks octets from here on of the images that it uses, one octet for each thing that it does or forbids others.
 _QEMU_FIRST, _QEMU_COUNT = 100, 200
+#: The octet of those who write: what lies below an overlay, or is attached for reading, is not locked there.
+_QEMU_WRITES: t.Final = 101
 _OFD_GETLK: t.Final = 36
 
 
@@ -65,9 +67,10 @@ def below(directory: str) -> tuple[Mounted, ...]:
     return tuple(mount for mount in mounted() if mount.target == directory or mount.target.startswith(directory + "/"))
 
 
-def is_locked(image: str) -> bool:
-    """Whether a virtual machine of qemu has the image open: it locks some octets of it."""
-    query = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, _QEMU_FIRST, _QEMU_COUNT, 0)
+def is_locked(image: str, *, by_writers: bool) -> bool:
+    """Whether a virtual machine of qemu has the image open, or (`by_writers`) may write: it locks octets of it."""
+    first, count = (_QEMU_WRITES, 1) if by_writers else (_QEMU_FIRST, _QEMU_COUNT)
+    query = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, first, count, 0)
     fd = os.open(image, os.O_RDONLY | os.O_CLOEXEC)
     try:
         answer = fcntl.fcntl(fd, _OFD_GETLK, query)

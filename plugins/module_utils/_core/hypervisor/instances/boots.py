@@ -38,15 +38,16 @@ def _look(approved: Approved) -> t.Mapping[str, t.Any]:
     with tempfile.TemporaryDirectory(prefix="hepix-instance-") as directory:
         mounted = str(Path(directory) / "root")
         try:
-            mount_image(approved.path, mounted, writable=False, check=False)
+            mount_image(approved.path, mounted, writable=False, check=False, kind=approved.format)
         except GuestError as error:
-            if error.code not in ("image_format_unsupported", "system_not_found", "disk_malformed"):
+            if error.code not in ("system_not_found", "disk_malformed"):
                 raise
             raise HypervisorError(
                 "boot_facts_missing", f"The image cannot be looked at: {error.sentence}", path=approved.path
             ) from error
         try:
             with Root(mounted) as root:
-                return report(survey(root, image=approved.path))
+                # By its mount: of another format, it is a copy that is mounted.
+                return report(survey(root, image=None))
         finally:
             unmount_image(mounted, check=False)

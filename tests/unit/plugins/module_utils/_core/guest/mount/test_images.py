@@ -210,6 +210,12 @@ class TestRefusals:
             assert refusal(mount, image, place).code == "image_busy"
         assert mount(image, place).changed
 
+    def test_an_image_below_the_overlay_of_a_virtual_machine_can_be_looked_at(self, image: Path, place: Path) -> None:
+        with image.open("r+b") as file:
+            fcntl.fcntl(file, 37, struct.pack("hhqqi4x", fcntl.F_RDLCK, os.SEEK_SET, 100, 1, 0))
+            assert refusal(mount, image, place, writable=True).code == "image_busy"
+            assert mount(image, place).changed
+
     def test_a_directory_in_use_stays_mounted_and_says_by_whom(self, image: Path, place: Path) -> None:
         mount(image, place)
         with subprocess.Popen(["sleep", "60"], cwd=place) as process:
