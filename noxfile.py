@@ -167,7 +167,7 @@ def docs(session: nox.Session) -> None:
     shutil.rmtree(source, ignore_errors=True)
     source.mkdir(mode=0o755)
     env = {"ANSIBLE_COLLECTIONS_PATH": str(root), "ANSIBLE_HOME": str(root / "ansible-home")}
-    options = ("--use-current", "--fail-on-error", "--squash-hierarchy", "--cleanup", "everything")
+    options = ("--use-current", "--fail-on-error", "--squash-hierarchy")
     config = ("--config-file", str(site / "antsibull-docs.cfg"))
     session.run("antsibull-docs", *config, "collection", *options, "--dest-dir", str(source), "hepix.vmimages", env=env)
     shutil.copy(site / "index.rst", source)
