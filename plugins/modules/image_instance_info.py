@@ -201,6 +201,9 @@ instances:
         reason:
           description: The same as a sentence.
           type: str
+        replaced:
+          description: Whether it is refused only because the list has another version of the image by now.
+          type: bool
         good_until:
           description: Until when a permission can be relied on.
           type: str

@@ -160,21 +160,41 @@ def test_a_cached_file_that_was_changed_is_refused(own_node: Node) -> None:
     assert own_node.run()["code"] == "file_changed"
 
 
-def test_octets_are_compared_where_they_are_not_believed(own_node: Node) -> None:
-    """A disk that changes its octets by itself: the sheet says what is true of the file, and the sha512 is another."""
-    snapshot = json.loads((own_node.state_dir / "verdicts.json").read_text())
-    (name,) = (sheet["file"] for sheet in snapshot["sheets"].values())
-    assert own_node.done(verify="sha512", check=True)["changed"] is True
-    digest = own_node.image()["sha512"]
-    path = own_node.state_dir / "verdicts" / name
-    octets = path.read_bytes().replace(digest.encode(), b"0" * 128)
+def _rewrite_verdicts(node: Node, change: t.Callable[[bytes], bytes]) -> None:
+    """What whoever owns the state can make of the snapshot."""
+    path = node.state_dir / "verdicts.json"
+    (name,) = (sheet["file"] for sheet in json.loads(path.read_text())["sheets"].values())
+    octets = change((node.state_dir / "verdicts" / name).read_bytes())
     renamed = f"{name.rpartition('-')[0]}-{hashlib.sha256(octets).hexdigest()[:32]}.jsonl"
-    (path.parent / renamed).write_bytes(octets)
-    text = (own_node.state_dir / "verdicts.json").read_text().replace(name, renamed)
-    (own_node.state_dir / "verdicts.json").write_text(text)
+    (node.state_dir / "verdicts" / renamed).write_bytes(octets)
+    path.write_text(path.read_text().replace(name, renamed))
+
+
+def test_octets_are_compared_where_they_are_not_believed(own_node: Node) -> None:
+    """A disk that changes octets by itself leaves size and times as they were: here it is the digest that differs."""
+    assert own_node.done(verify="sha512", check=True)["changed"] is True
+    digest = own_node.image()["sha512"].encode()
+    _rewrite_verdicts(own_node, lambda octets: octets.replace(digest, b"0" * 128))
     assert own_node.run(verify="sha512")["code"] == "file_changed"
     assert own_node.run(disk={"method": "copy"})["code"] == "checksum_mismatch"
     assert list(own_node.disks.iterdir()) == [] and not own_node.records.exists()
+
+
+def test_the_snapshot_names_no_file_outside_of_the_cache(own_node: Node) -> None:
+    """It belongs to the service's user, who may not read all that root reads."""
+    path, secret = cached(own_node), own_node.bench.work / "secret"
+    before = path.stat().st_ctime_ns
+    path.rename(secret)
+    changes = {str(path): str(secret), str(before): str(secret.stat().st_ctime_ns)}
+
+    def change(octets: bytes) -> bytes:
+        for old, new in changes.items():
+            assert old.encode() in octets
+            octets = octets.replace(old.encode(), new.encode())
+        return octets
+
+    _rewrite_verdicts(own_node, change)
+    assert own_node.run()["code"] == "file_unknown" and not own_node.disks.exists()
 
 
 def test_old_verdicts_are_not_believed(node: Node) -> None:

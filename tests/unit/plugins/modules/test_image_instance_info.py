@@ -73,7 +73,7 @@ def test_an_instance_of_a_former_version_is_one_of_a_withdrawn_image(own_node: N
     bench.done("imagelist_subscribe", bench.subscription(refresh="always"))
     bench.cache()
     (one,) = own_node.tell(verdict="refused")["instances"]
-    assert one["verdict"]["code"] == "withdrawn" and "2.0" in one["verdict"]["reason"]
+    assert one["verdict"]["code"] == "withdrawn" and "2.0" in one["verdict"]["reason"] and one["verdict"]["replaced"]
 
 
 def test_without_verdicts_instances_are_told_all_the_same(node: Node) -> None:

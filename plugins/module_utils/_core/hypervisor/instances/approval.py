@@ -57,7 +57,9 @@ class Verdicts:
 
     def __init__(self, state_dir: str, now: datetime) -> None:
         self._now = now
-        self._found: Snapshot = snapshot.load(StateDirectory.at(state_dir))
+        state = StateDirectory.at(state_dir)
+        self._found: Snapshot = snapshot.load(state)
+        self._places = (state.current.resolve(), state.derived.resolve())
         self._digests: dict[str, str] = {}
 
     @property
@@ -87,6 +89,7 @@ class Verdicts:
             reason = judged["reasons"][0]["text"] if judged["reasons"] else f"Image {name} may not run"
             raise SiteError(judged["code"], reason, image=image["identifier"], version=image["version"])
         kind, file = self._file(image, wanted)
+        self._require_cached(file["path"])
         disk = inspect(Path(file["path"]), kind)
         if whole and self._digest(file["path"]) != file["sha512"]:
             raise SiteError("file_changed", f"{file['path']} does not hold the endorsed octets", path=file["path"])
@@ -148,6 +151,11 @@ class Verdicts:
             )
         return wanted, files[wanted]
 
+    def _require_cached(self, path: str) -> None:
+        """The snapshot is the service user's: it names no file of root's for a guest to read."""
+        if Path(path).parent.resolve() not in self._places:
+            raise SiteError("file_unknown", f"{path} does not lie in the cache", path=path)
+
     def _digest(self, path: str) -> str:
         if path not in self._digests:
             self._digests[path] = digest_file(path).sha512
@@ -157,20 +165,22 @@ class Verdicts:
 def instance_verdict(verdicts: Verdicts, image: str, sha512: str | None) -> dict[str, t.Any]:
     """What may be said now of an instance of this image that has these octets (None: not known).
 
-    ``allowed`` (None: nothing can be told), ``code``, ``reason``, ``good_until``.
+    ``allowed`` (None: nothing can be told), ``code``, ``reason``, ``replaced`` (refused only because the list has
+    another version by now), ``good_until``.
     """
+    nothing = {"code": None, "reason": "", "replaced": False, "good_until": None}
     try:
         found = verdicts.judge(image)
     except SiteError as error:
         # A stale snapshot forbids starts; it is no reason to take what runs for refused.
         unknown = error.code.startswith("snapshot_") or error.code in ("not_readable", "state_newer")
         allowed = None if unknown else False
-        return {"allowed": allowed, "code": error.code, "reason": error.sentence, "good_until": None}
+        return {**nothing, "allowed": allowed, "code": error.code, "reason": error.sentence}
     judged = found["verdict"]
     if not judged["allowed"]:
         reasons = " ".join(reason["text"] for reason in judged["reasons"])
-        return {"allowed": False, "code": judged["code"], "reason": reasons, "good_until": None}
+        return {**nothing, "allowed": False, "code": judged["code"], "reason": reasons}
     if sha512 is not None and found["sha512"] != sha512:
         reason = f"The list has version {found['version']} of the image, and no longer the octets of this instance."
-        return {"allowed": False, "code": "withdrawn", "reason": reason, "good_until": None}
-    return {"allowed": True, "code": None, "reason": "", "good_until": judged["good_until"]}
+        return {**nothing, "allowed": False, "code": "withdrawn", "reason": reason, "replaced": True}
+    return {**nothing, "allowed": True, "good_until": judged["good_until"]}
