@@ -29,10 +29,11 @@ from ...xl import xl_config
 from .. import domains, records, volumes
 from ..approval import Approved
 from ..domains import Connections
-from ..records import ImageRecord, Record
+from ..records import Record
 from ..standing import Standing
 from ..volumes import VolumeWish
 from ..wishes import Wish
+from .described import instance_record, machine_options
 from .removing import add_files
 from .steps import Plan
 
@@ -76,7 +77,7 @@ def plan_making(making: Making) -> Plan:
     if is_made:
         volumes.check_free(making.volume)
     until = _until(making, is_new=is_made)
-    machine = Machine.from_options(_options(making), making.boot_info)
+    machine = Machine.from_options(machine_options(making), making.boot_info)
     plan.warnings += [f"{wish.name}: {sentence}" for sentence in doubts(machine)]
     text, differences = _written(making, machine)
     is_stopped = standing.is_active and is_made
@@ -84,7 +85,7 @@ def plan_making(making: Making) -> Plan:
         plan.add("stop", lambda: domains.stop(standing.domain, wish.patience))
     if is_replaced and old is not None:
         add_files(plan, old, [path for path in old.made if path == old.disk.path])
-    record = _record(making, until, is_new=is_made)
+    record = instance_record(making, until, is_new=is_made)
     _add_disk_and_record(plan, making, record, is_made=is_made)
     is_context_new = _add_contexts(plan, making)
     _add_growth(plan, making, is_active=standing.is_active and not is_stopped, is_made=is_made)
@@ -151,74 +152,6 @@ def _until(making: Making, *, is_new: bool) -> datetime | None:
 
 
 # what is wanted
-
-
-def _options(making: Making) -> dict[str, t.Any]:
-    """The options of `Machine`."""
-    wish, approved, volume = making.wish, making.approved, making.volume
-    image_format = volume.format(approved)
-    disk: dict[str, t.Any] = {"path": str(volume.path), "format": image_format, "target": wish.target}
-    if volume.kind == "overlay":
-        disk["backing"] = {"path": approved.path, "format": approved.format}
-    return {
-        **(wish.machine or {}),
-        "name": wish.name,
-        "uuid": making.standing.uuid,
-        "mode": wish.mode,
-        "disk": disk,
-        "contexts": [{"path": one.path, "attach": one.attach} for one in wish.contexts],
-        "image": provenance(approved),
-    }
-
-
-def provenance(approved: Approved) -> dict[str, t.Any]:
-    """What a machine tells of its image."""
-    return {
-        "uuid": approved.image,
-        "version": approved.version,
-        "sha512": approved.endorsed,
-        "list": approved.list,
-        "list_version": approved.list_version,
-        "endorser": {"dn": approved.dn, "ca": approved.ca},
-        "expires": to_text(approved.expires),
-    }
-
-
-def _record(making: Making, until: datetime | None, *, is_new: bool) -> Record:
-    wish, approved, standing = making.wish, making.approved, making.standing
-    old = None if is_new else standing.record
-    made = [] if making.volume.kind == "device" else [str(making.volume.path)]
-    made += [one.path for one in wish.contexts if one.made is not None]
-    if wish.output != "domain" and wish.dest is not None:
-        made.append(str(wish.dest))
-    # A context disk that is wanted no more still goes with the instance.
-    made += [path for path in (standing.record.made if standing.record else ()) if path not in made]
-    unknown = records.DiskRecord(str(making.volume.path), making.volume.kind, "raw", None, 0, 0)
-    return Record(
-        uuid=standing.uuid,
-        name=wish.name,
-        connection=wish.connection,
-        mode=wish.mode,
-        created=making.now if old is None else old.created,
-        until=until,
-        author=wish.author if old is None else old.author,
-        disk=unknown if old is None else old.disk,
-        image=ImageRecord(
-            uuid=approved.image,
-            version=approved.version,
-            sha512=approved.endorsed,
-            size=approved.size,
-            list=approved.list,
-            list_version=approved.list_version,
-            endorser_dn=approved.dn,
-            endorser_ca=approved.ca,
-            expires=approved.expires,
-            path=approved.path,
-            mtime_ns=approved.stat["mtime_ns"],
-        ),
-        contexts=tuple(one.path for one in wish.contexts),
-        made=tuple(made),
-    )
 
 
 def _written(making: Making, machine: Machine) -> tuple[str, tuple[compare.Difference, ...]]:

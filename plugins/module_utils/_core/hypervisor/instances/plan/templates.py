@@ -14,7 +14,7 @@ from ....transfer.atomic import storage_errors, write_atomic
 from ...machine import Machine
 from ...opennebula import opennebula_template
 from ..wishes import Wish
-from .making import provenance
+from .described import provenance
 from .removing import remover
 from .steps import Plan
 
