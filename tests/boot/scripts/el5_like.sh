@@ -84,16 +84,15 @@ cat >"$tree/boot/grub/grub.conf" <<END
 # grub.conf
 default=1
 timeout=1
-serial --unit=0 --speed=115200
-terminal --timeout=1 serial console
+hiddenmenu
 title EL5-like under a hypervisor of its own ($kernel)
 	root (hd0,0)
 	kernel /xen.gz-2.6
-	module /vmlinuz-$kernel ro root=LABEL=/
+	module /vmlinuz-$kernel ro root=LABEL=/ rhgb quiet
 	module /initrd.img-$kernel
 title EL5-like ($kernel)
 	root (hd0,0)
-	kernel /vmlinuz-$kernel ro root=LABEL=/
+	kernel /vmlinuz-$kernel ro root=LABEL=/ rhgb quiet
 	initrd /initrd.img-$kernel
 END
 ln -s grub.conf "$tree/boot/grub/menu.lst"
