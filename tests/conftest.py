@@ -7,11 +7,13 @@ from __future__ import annotations
 import atexit
 import collections
 import datetime
+import hashlib
 import importlib.util
 import itertools
 import os
 import pathlib
 import shutil
+import subprocess
 import sys
 import tempfile
 import types
@@ -115,6 +117,25 @@ def systems() -> types.ModuleType:
 def refusals() -> types.ModuleType:
     """What writes the troubleshooting pages, docs/refusals/write.py: ``refusals.groups()``."""
     return load_by_path(CHECKOUT / "docs" / "refusals" / "write.py")
+
+
+@pytest.fixture(scope="session")
+def wheelhouse() -> pathlib.Path:
+    """The wheels that the role image_cache names, for the distribution's Python; kept in .venv between runs."""
+    requirements = CHECKOUT / "roles" / "image_cache" / "files" / "requirements.txt"
+    ask = "import sys; print('%d.%d' % sys.version_info[:2])"
+    version = subprocess.run(["/usr/bin/python3", "-c", ask], check=True, text=True, capture_output=True).stdout.strip()
+    digest = hashlib.sha256(requirements.read_bytes() + version.encode()).hexdigest()[:16]
+    kept = CHECKOUT / ".venv" / "wheels" / digest
+    if not kept.is_dir():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        part = pathlib.Path(tempfile.mkdtemp(dir=kept.parent))
+        command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet"]
+        options = ["--only-binary", ":all:", "--python-version", version, "--dest", str(part)]
+        subprocess.run([*command, *options, "--requirement", str(requirements)], check=True, timeout=300)
+        part.chmod(0o755)
+        part.rename(kept)
+    return kept
 
 
 @pytest.fixture(scope="session")

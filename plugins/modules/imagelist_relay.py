@@ -94,6 +94,9 @@ options:
       - It is capped to half of O(lifetime).
     type: str
     default: 3d
+notes:
+  - The command C(vmimages relay) does the same by a file with these options, as a service that the role
+    C(hepix.vmimages.image_cache) sets up.
 seealso:
   - module: hepix.vmimages.image_cache
   - module: hepix.vmimages.image_decision
@@ -316,8 +319,6 @@ context:
   returned: failure
 """
 
-import dataclasses
-import os
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
@@ -325,15 +326,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.arguments import CATALOGUE, SIGNING, TRUST
 from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.dependencies import CRYPTOGRAPHY
 from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.running import run
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.endorser.declared.options import check_uri, invalid
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.endorser.publish import (
-    ImageSpec,
-    PublishSpec,
-    publish,
-)
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.command.relay import publish_relay
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.outcome import Outcome
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.relay import EXPIRES, Relay, RelayedImage, relay
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.store.catalogue import Catalogue
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.times import utc_now
 
 ARGUMENTS = {
@@ -352,53 +346,8 @@ ARGUMENTS = {
 
 
 def relay_list(module: AnsibleModule) -> Outcome:
-    """Publish what may run now, as the catalogue says while no other run can publish this list."""
-    options, now = module.params, utc_now()
-    spec = PublishSpec.from_options({**options, "images": []}, environment=os.environ)
-    base_uri = check_uri(options["base_uri"], "base_uri")
-    if "?" in base_uri or "#" in base_uri:
-        raise invalid("base_uri", "a query or a fragment cannot be followed by a file's name")
-    found = Relay((), ())
-
-    def images() -> tuple[ImageSpec, ...]:
-        nonlocal found
-        with Catalogue.open(options["state_dir"], index_path=options["index"]) as catalogue:
-            found = relay(catalogue, base_uri=base_uri, lists=options["lists"], images=options["images"], now=now)
-        return tuple(_declared(image) for image in found.images)
-
-    published = publish(spec, check=module.check_mode, now=now, images=images)
-    return _with_origins(published, found)
-
-
-def _declared(image: RelayedImage) -> ImageSpec:
-    return ImageSpec(
-        option=f"image {image.identifier}",
-        identifier=image.identifier,
-        uri=image.uri,
-        size=image.size,
-        sha512=image.sha512,
-        version=image.version,
-        keys=image.metadata,
-        relayed=True,
-    )
-
-
-def _with_origins(published: Outcome, found: Relay) -> Outcome:
-    data = {key: value for key, value in published.data.items() if key != "octets_read"}
-    data["relayed"] = [
-        {"identifier": image.identifier, "list": image.list_id, "expires": image.metadata.get(EXPIRES)}
-        for image in found.images
-    ]
-    data["left_out"] = [
-        {
-            "identifier": known.image_id,
-            "list": known.list_id,
-            "version": known.facts.version,
-            "code": known.verdict.code,
-        }
-        for known in found.left_out
-    ]
-    return dataclasses.replace(published, data=data)
+    """Publish what may run now."""
+    return publish_relay(module.params, check=module.check_mode, now=utc_now())
 
 
 def main() -> t.NoReturn:

@@ -28,8 +28,8 @@ http {{
     default_type application/octet-stream;
     sendfile on;
     server {{
-        listen 127.0.0.1:{port} ssl;
-        server_name localhost;
+        listen {address}:{port} ssl;
+        server_name {name};
         ssl_certificate {tls}/server.pem;
         ssl_certificate_key {tls}/server.key;
         root {root};
@@ -49,6 +49,7 @@ class Nginx:
     uri: str
     root: Path
     run: Path
+    address: str = "127.0.0.1"
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -62,7 +63,7 @@ class Nginx:
             if self.process.poll() is not None:
                 break
             with contextlib.suppress(ConnectionRefusedError):
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                socket.create_connection((self.address, port), timeout=1).close()
                 return
             time.sleep(0.05)
         raise RuntimeError((self.run / "error.log").read_text())
@@ -80,18 +81,32 @@ class Nginx:
 
 
 @contextlib.contextmanager
-def serve(directory: Path, tls: Path, *, locations: str = "") -> t.Iterator[Nginx]:
-    """An https server for ``directory/web``; `tls` holds server.pem and server.key, `locations` adds to its server."""
+def serve(
+    directory: Path, tls: Path, *, locations: str = "", address: str = "127.0.0.1", name: str = "localhost"
+) -> t.Iterator[Nginx]:
+    """An https server for ``directory/web``; `tls` holds server.pem and server.key, `locations` adds to its server.
+
+    It listens at `address`, of which it is known by `name`.
+    """
     run, root = directory / "nginx", directory / "web"
     run.mkdir()
     root.mkdir(exist_ok=True)
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((address, 0))
         port = probe.getsockname()[1]
     user = "user root;" if os.geteuid() == 0 else ""
-    settings = {"run": run, "root": root, "tls": tls, "port": port, "user": user, "locations": locations}
+    settings = {
+        "run": run,
+        "root": root,
+        "tls": tls,
+        "port": port,
+        "user": user,
+        "locations": locations,
+        "address": address,
+        "name": name,
+    }
     (run / "nginx.conf").write_text(_CONFIGURATION.format(**settings))
-    server = Nginx(f"https://localhost:{port}", root, run)
+    server = Nginx(f"https://{name}:{port}", root, run, address)
     server.start()
     try:
         yield server

@@ -9,7 +9,6 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 import typing as t
 from collections.abc import Iterator
@@ -32,7 +31,14 @@ IMAGE = "2b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1"
 #: One that every user can run, which a Python in root's home is not.
 PYTHON = "/usr/bin/python3"
 RECAP = re.compile(r"localhost +: +ok=\d+ +changed=(\d+) +unreachable=0 +failed=0")
-UNIT = "etc/systemd/system/hepix-vmimages-refresh"
+UNITS = "etc/systemd/system/hepix-vmimages"
+#: Nothing to say about lists: the role's other work alone.
+SILENT: dict[str, t.Any] = {
+    "image_cache_endorsers": [],
+    "image_cache_endorser_lists": [],
+    "image_cache_subscriptions": [],
+    "image_cache_decisions": [],
+}
 
 
 @dataclass
@@ -62,6 +68,12 @@ class Tree:
         """The user's and the group's number in the tree."""
         (entry,) = [line for line in self.lines("etc/passwd") if line.startswith("vmimages:")]
         return int(entry.split(":")[2]), int(entry.split(":")[3])
+
+    def commands(self, *services: str) -> list[list[str]]:
+        """What the services start, in the tree, without their options for the state directory."""
+        lines = [line for name in services for line in self.lines(f"{UNITS}-{name}.service")]
+        words = [line.partition("=")[2].split() for line in lines if line.startswith("ExecStart=")]
+        return [[found[0].lstrip("/"), *found[1:-2]] for found in words]
 
     def lines(self, name: str) -> list[str]:
         return (self.root / name).read_text().splitlines()
@@ -105,17 +117,6 @@ def place() -> Iterator[Path]:
     directory.chmod(0o755)
     yield directory
     shutil.rmtree(directory)
-
-
-@pytest.fixture(scope="module")
-def wheelhouse(place: Path) -> Path:
-    """What the role's requirements name, as a site without a way to an index has it."""
-    ask = "import sys; print('%d.%d' % sys.version_info[:2])"
-    version = subprocess.run([PYTHON, "-c", ask], check=True, text=True, capture_output=True).stdout.strip()
-    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet"]
-    options = ["--only-binary", ":all:", "--python-version", version, "--dest", str(place / "wheels")]
-    subprocess.run([*command, *options, "--requirement", str(ROLE / "files/requirements.txt")], check=True, timeout=300)
-    return place / "wheels"
 
 
 @pytest.fixture(scope="module")
@@ -175,6 +176,7 @@ def fresh(place: Path, wheelhouse: Path, subscription: dict[str, t.Any], run_pla
     variables = {
         "image_cache_root": str(root),
         "image_cache_python": PYTHON,
+        "image_cache_nagios_plugin": "/usr/lib/nagios/plugins/check_vmimages",
         "image_cache_wheelhouse": str(wheelhouse),
         "image_cache_site": "example-site",
         "image_cache_max_unrefreshed": "3d",
@@ -262,9 +264,9 @@ def test_the_installed_package_is_the_collections_core(tree: Tree) -> None:
 def test_the_service_fetches_lists_and_images(tree: Tree) -> None:
     # Its handlers and reports are those of the machine that the tree becomes.
     kept = (tree.state / "settings.json").rename(tree.root / "settings.json")
-    ran = tree.run("opt/hepix-vmimages/bin/vmimages-refresh", "--state-dir", tree.state)
+    ran = [tree.run(*command, "--state-dir", tree.state) for command in tree.commands("refresh", "sync")]
     kept.rename(tree.state / "settings.json")
-    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert [done.returncode for done in ran] == [0, 0], [done.stdout + done.stderr for done in ran]
     verdict = tree.run("usr/local/bin/vmimages", "verdict", "--state-dir", tree.state, "worker")
     assert verdict.returncode == 0, verdict.stdout + verdict.stderr
     (image,) = (tree.state / "cache/current").glob(f"{IMAGE}_*")
@@ -282,18 +284,28 @@ def test_the_settings_are_read_by_the_command(tree: Tree) -> None:
     assert (tree.root / "etc/hepix-vmimages/events.d").is_dir()
 
 
-def test_the_service_is_enabled_and_knows_its_paths(tree: Tree) -> None:
-    service, timer = tree.lines(f"{UNIT}.service"), tree.lines(f"{UNIT}.timer")
-    command = "/opt/hepix-vmimages/bin/vmimages-refresh --state-dir /var/lib/hepix-vmimages"
-    assert {"Type=oneshot", "User=vmimages", "Group=vmimages", f"ExecStart={command}"} <= set(service)
-    assert [line for line in service if line.startswith("ReadWritePaths=")] == [
-        "ReadWritePaths=/var/lib/hepix-vmimages",
-        "ReadWritePaths=/var/www/vmimages",
-    ]
-    assert {"OnCalendar=hourly", "RandomizedDelaySec=15min", "Persistent=true"} <= set(timer)
-    wanted = tree.root / "etc/systemd/system/timers.target.wants/hepix-vmimages-refresh.timer"
-    assert wanted.readlink() == Path("/etc/systemd/system/hepix-vmimages-refresh.timer")
-    assert str(tree.root) not in "\n".join(service + timer)
+def test_the_services_are_enabled_and_know_their_paths(tree: Tree) -> None:
+    for name, command in (("refresh", "refresh"), ("purge", "purge --older 14d")):
+        service = tree.lines(f"{UNITS}-{name}.service")
+        command = f"/opt/hepix-vmimages/bin/vmimages {command} --state-dir /var/lib/hepix-vmimages"
+        assert {"Type=oneshot", "User=vmimages", "Group=vmimages", f"ExecStart={command}"} <= set(service)
+        assert [line for line in service if line.startswith("ReadWritePaths=")] == [
+            "ReadWritePaths=/var/lib/hepix-vmimages",
+            "ReadWritePaths=/var/www/vmimages",
+        ]
+    for name, schedule in (("refresh", "hourly"), ("sync", "*:00/15"), ("scrub", "daily"), ("purge", "daily")):
+        timer = tree.lines(f"{UNITS}-{name}.timer")
+        assert {f"OnCalendar={schedule}", "Persistent=true"} <= set(timer)
+        assert any(line.startswith("RandomizedDelaySec=") for line in timer)
+        wanted = tree.root / f"etc/systemd/system/timers.target.wants/hepix-vmimages-{name}.timer"
+        assert wanted.readlink() == Path(f"/etc/systemd/system/hepix-vmimages-{name}.timer")
+    # A list that fails does not keep the images of the others waiting.
+    assert {"OnSuccess=hepix-vmimages-sync.service", "OnFailure=hepix-vmimages-sync.service"} <= set(
+        tree.lines(f"{UNITS}-refresh.service")
+    )
+    units = [path for path in (tree.root / "etc/systemd/system").iterdir() if path.is_file()]
+    assert len(units) == 8
+    assert all(str(tree.root) not in path.read_text() for path in units)
 
 
 @pytest.mark.needs("systemd-analyze")
@@ -302,11 +314,33 @@ def test_systemd_accepts_the_units_and_finds_them_hardened(tree: Tree) -> None:
         command = ["systemd-analyze", "--no-pager", f"--root={tree.root}", *arguments]
         return subprocess.run(command, check=False, text=True, capture_output=True, timeout=60)
 
-    names = [f"hepix-vmimages-refresh.{kind}" for kind in ("service", "timer")]
+    names = [path.name for path in (tree.root / "etc/systemd/system").glob("hepix-vmimages-*")]
     verified = analyze("verify", "--man=no", "--recursive-errors=no", *names)
     assert (verified.returncode, verified.stderr) == (0, "")
-    judged = analyze("security", "--offline=true", "--threshold=30", names[0])
+    judged = analyze("security", "--offline=true", "--threshold=25", *(name for name in names if "service" in name))
     assert judged.returncode == 0, judged.stdout + judged.stderr
+
+
+def test_an_upgrade_makes_a_new_environment_and_switches_to_it(tree: Tree) -> None:
+    link = tree.root / "opt/hepix-vmimages"
+    present = link.resolve()
+    assert link.is_symlink() and re.fullmatch(r"hepix-vmimages-py3\.[0-9]+-[0-9a-f]{12}", str(link.readlink()))
+    # As a former version left it: another environment, which the link leads to; and one that somebody still runs.
+    former, running = (present.with_name(f"hepix-vmimages-py3.11-{digit * 12}") for digit in "01")
+    for path in (former, running):
+        path.mkdir()
+    link.unlink()
+    link.symlink_to(former.name)
+    with subprocess.Popen(["/bin/sh", "-c", "sleep 60; :", str(running)]) as process:
+        try:
+            assert changes(tree.apply(**SILENT)) == 1
+            assert link.resolve() == present
+            assert (former.exists(), running.exists()) == (False, True)
+        finally:
+            process.kill()
+    command = ["/usr/bin/python3", *map(str, (ROLE / "files/install.py", "switch", link, present))]
+    told = subprocess.run(command, check=True, text=True, capture_output=True).stdout
+    assert told == f"{running} is removed\n"
 
 
 def test_what_was_changed_on_the_host_is_mended(tree: Tree) -> None:
@@ -315,8 +349,8 @@ def test_what_was_changed_on_the_host_is_mended(tree: Tree) -> None:
     (package / "errors.py").write_text("raise SystemExit('broken')\n")
     (package / "stale.py").write_text("")
     # This one, and nothing else: so check mode also foretells that nothing would be changed.
-    assert changes(tree.apply("--check")) == 1
-    assert changes(tree.apply()) == 1
+    assert changes(tree.apply("--check", **SILENT)) == 1
+    assert changes(tree.apply(**SILENT)) == 1
     assert (package / "errors.py").read_bytes() == genuine
     assert not (package / "stale.py").exists()
 
@@ -335,15 +369,20 @@ def test_a_link_of_the_user_gives_nothing_away(tree: Tree) -> None:
     elsewhere.rmdir()
 
 
+def test_the_check_for_nagios_is_the_status_of_the_site(tree: Tree) -> None:
+    text = (tree.root / "usr/lib/nagios/plugins/check_vmimages").read_text()
+    assert 'exec /usr/local/bin/vmimages status --check --state-dir /var/lib/hepix-vmimages "$@"' in text
+
+
 def test_taken_away_it_leaves_the_data_unless_told(tree: Tree) -> None:
     with tempfile.TemporaryDirectory(dir=tree.root.parent) as directory:
         copy = Path(directory) / "root"
         shutil.copytree(tree.root, copy, symlinks=True)
         gone = {"image_cache_root": str(copy), "image_cache_state": "absent"}
         kept = set(listing(copy / "var/lib/hepix-vmimages"))
-        assert changes(tree.apply(**gone)) == 1
+        assert changes(tree.apply(**gone)) == 2
         assert set(listing(copy / "var/lib/hepix-vmimages")) == kept
-        assert [path for path in copy.rglob("*vmimages*") if "var/lib" not in str(path)] == [
+        assert [path for path in sorted(copy.rglob("*vmimages*")) if "var/lib" not in str(path)] == [
             copy / "etc/hepix-vmimages",
             copy / "var/www/vmimages",
         ]
@@ -358,9 +397,11 @@ def test_taken_away_it_leaves_the_data_unless_told(tree: Tree) -> None:
         ({"image_cache_state_dir": "/home/vmimages"}, "outside of the homes"),
         ({"image_cache_mail": {"from": "a@example.org"}}, "needs either smtp or sendmail"),
         ({"image_cache_python": "/bin/false"}, "must be Python 3.9 or later"),
+        ({"image_cache_web": True}, "Set image_cache_web_name"),
+        ({"image_cache_relay": {"identifier": IMAGE}}, "image_cache_relay needs an identifier"),
         ({"image_cache_subscriptions": "none"}, "image_cache_subscriptions"),
     ],
-    ids=["home", "mail", "python", "type"],
+    ids=["home", "mail", "python", "web", "relay", "type"],
 )
 def test_variables_that_cannot_be_are_refused_in_words(tree: Tree, variables: dict[str, t.Any], sentence: str) -> None:
     given = json.dumps({**tree.variables, **variables})

@@ -145,6 +145,9 @@ REMEDIES: t.Final[t.Mapping[str, str]] = {
     "list that this endorser may sign.",
     "rule_invalid": "Correct the named rule; the rules that stood before stay in force.",
     "settings_invalid": "Correct the named key of settings.json in the state directory.",
+    "relay_unset": "Write the options of the site's own list into this file, as the role image_cache does "
+    "(image_cache_relay), or name the file (--config).",
+    "relay_invalid": "Correct the named option; the module imagelist_relay documents them.",
     "settings_unsafe": "Let only root and the owner of the state directory write this file (chmod go-w).",
     "handlers_unsafe": "Let only root and the owner of the state directory write the handlers, and the directories "
     "that lead to them (chmod go-w).",

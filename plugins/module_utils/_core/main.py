@@ -5,6 +5,8 @@
 ``vmimages refresh [LIST ...]``   ask the servers of the subscribed lists, and accept what is new
 ``vmimages sync``                 make the cache what lists and decisions say
 ``vmimages scrub``                read again the cached files that have not been read for long
+``vmimages purge``                delete what has been out of use for long
+``vmimages relay``                sign and publish the site's own list of what may run now
 ``vmimages status``               the lists and the images, with their verdicts
 ``vmimages verdict UUID|TAG|...`` may this image run now; prints its path if it may; with ``--at``, might it have run
 ``vmimages gate``                 may this machine start: libvirt's XML on standard input, or ``--disk PATH``
@@ -28,6 +30,7 @@ import os
 import sys
 import typing as t
 
+from .command.line import logs
 from .command.line.output import emit_defect, emit_error
 from .command.line.parser import parse
 from .errors import VmimagesError
@@ -45,6 +48,7 @@ def main(arguments: t.Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code. Wrong usage ends in SystemExit 2, as argparse does it."""
     options = parse(arguments)
     try:
+        logs.begin(options)
         code = _command(options.command)(options)
         sys.stdout.flush()
         return code
@@ -88,10 +92,14 @@ def _command(name: str) -> t.Callable[[argparse.Namespace], int]:
         from .command import events
 
         return events.events
-    if name in ("sync", "scrub"):
+    if name in ("sync", "scrub", "purge"):
         from .command import cache
 
-        return cache.sync if name == "sync" else cache.scrub
+        return {"sync": cache.sync, "scrub": cache.scrub, "purge": cache.purge}[name]
+    if name == "relay":
+        from .command import relay
+
+        return relay.command
     if name in ("export", "import"):
         from .command import exchange
 

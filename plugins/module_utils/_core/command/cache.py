@@ -1,6 +1,6 @@
 # Copyright: the hepix.vmimages contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""``vmimages sync`` and ``vmimages scrub``: the cache."""
+"""``vmimages sync``, ``vmimages scrub`` and ``vmimages purge``: the cache."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import contextlib
 import typing as t
 
 from .events import announce, emit_event_failures
-from .line.output import emit, emit_failures, emit_warnings, table
+from .line.output import emit, emit_failures, emit_warnings, note_actions, table
 from .site import SOME_FAILED, emit_outcome, open_catalogue
 
 if t.TYPE_CHECKING:
     import argparse
 
+    from ..outcome import Outcome
     from ..site.cache.sync import Scrub
 
 
@@ -59,6 +60,23 @@ def _run(options: argparse.Namespace, scrubbing: Scrub, nothing: str) -> int:
             progress=board,
         )
         told = announce(catalogue, check=options.check)
+    return _tell(options, outcome, told, nothing)
+
+
+def purge(options: argparse.Namespace) -> int:
+    """0, or 3 if some files could not be deleted, or some handlers of events failed."""
+    from ..site import settings
+    from ..site.cache.sync import purge_expired
+
+    with open_catalogue(options) as catalogue:
+        upkeep = settings.upkeep(catalogue.state.path, {}, catalogue.warn)
+        outcome = purge_expired(catalogue, options.older, upkeep=upkeep, check=options.check)
+        told = announce(catalogue, check=options.check)
+    return _tell(options, outcome, told, "Nothing has been out of use for so long.")
+
+
+def _tell(options: argparse.Namespace, outcome: Outcome, told: t.Mapping[str, t.Any], nothing: str) -> int:
+    note_actions(() if options.check else outcome.actions)
     if options.json:
         emit_outcome(outcome, told)
     else:

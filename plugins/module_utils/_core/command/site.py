@@ -11,7 +11,7 @@ from ..errors import VmimagesError
 from ..site.progress.words import sentence
 from ..site.store.catalogue import Catalogue
 from .events import announce, emit_event_failures
-from .line.output import emit, emit_error, emit_failures, emit_json, emit_warnings, printable, table
+from .line.output import emit, emit_error, emit_failures, emit_json, emit_warnings, note_actions, printable, table
 
 if t.TYPE_CHECKING:
     import argparse
@@ -28,6 +28,7 @@ def refresh(options: argparse.Namespace) -> int:
     with open_catalogue(options) as catalogue:
         outcome = refresh_lists(catalogue, lists=options.lists, check=options.check)
         told = announce(catalogue, check=options.check)
+    note_actions(() if options.check else outcome.actions)
     if options.json:
         emit_outcome(outcome, told)
     else:

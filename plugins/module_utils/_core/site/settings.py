@@ -58,7 +58,10 @@ class ReportSettings:
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings of one site; without a settings file these defaults."""
+    """The settings of one site; without a settings file these defaults.
+
+    `log` is a file as `logging.config.fileConfig` reads it.
+    """
 
     site: str = ""
     events: EventSettings | None = None
@@ -66,6 +69,7 @@ class Settings:
     max_unrefreshed: timedelta | None = None
     reports: ReportSettings = field(default_factory=ReportSettings)
     cache: Upkeep = NO_LIMITS
+    log: Path | None = None
 
 
 def load(state_dir: str | os.PathLike[str]) -> Settings:
@@ -119,6 +123,7 @@ def parse(document: t.Any) -> Settings:
         max_unrefreshed=top.duration("max_unrefreshed"),
         reports=_reports(reports) if reports else ReportSettings(),
         cache=_cache(cache) if cache else NO_LIMITS,
+        log=top.path("log"),
     )
     top.end()
     return settings

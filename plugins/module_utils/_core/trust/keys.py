@@ -73,6 +73,13 @@ def _decrypted(octets: bytes, passphrase: bytes, path: Path) -> t.Any:
         raise PublishError("passphrase_wrong", detail, path=str(path)) from None
 
 
+def _is_credential(path: Path) -> bool:
+    """Whether systemd gives the file to this service alone (LoadCredential=): by an access list, which looks like a
+    group's right to read it, in a directory that nobody else enters."""
+    directory = os.environ.get("CREDENTIALS_DIRECTORY")
+    return bool(directory) and str(pathlib.Path(path).parent) == directory
+
+
 def read_private(path: Path) -> bytes:
     """The octets of a file that only its owner may read; `PublishError` key_missing key_permissions key_unreadable."""
     try:
@@ -82,7 +89,7 @@ def read_private(path: Path) -> bytes:
     except (OSError, files.UnusableFileError) as error:
         detail = f"The private key {path} cannot be read: {files.reason(error)}"
         raise PublishError("key_unreadable", detail, path=str(path)) from None
-    if found.st_mode & 0o077:
+    if found.st_mode & (0o007 if _is_credential(path) else 0o077):
         detail = f"The private key {path} has mode {stat.S_IMODE(found.st_mode):04o}: others than its owner may use it"
         raise PublishError("key_permissions", detail, path=str(path), mode=f"{stat.S_IMODE(found.st_mode):04o}")
     return octets

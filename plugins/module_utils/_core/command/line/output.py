@@ -5,12 +5,53 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import traceback
 import typing as t
 
 from ...errors import REMEDIES, VmimagesError
 from ...plain import plain
+
+if t.TYPE_CHECKING:
+    import logging
+
+_ERROR: t.Final = 3
+_WARNING: t.Final = 4
+
+#: Levels of syslog and of Python's logging.
+_LEVELS: t.Final = {_ERROR: 40, _WARNING: 30}
+_LOGGERS: t.Final[list[logging.Logger]] = []
+
+
+def log_to(logger: logging.Logger) -> None:
+    """Let this logger know as well what was done, and what went wrong."""
+    _LOGGERS.append(logger)
+
+
+def note_actions(actions: t.Iterable[t.Mapping[str, t.Any]]) -> None:
+    """What was done, for the log alone: each as ``action key=value ...``."""
+    for action in actions if _LOGGERS else ():
+        words = [f"{key}={value}" for key, value in action.items() if key != "action" and value is not None]
+        for logger in _LOGGERS:
+            logger.info("%s", printable(" ".join([str(action.get("action")), *words])))
+
+
+def _complain(level: int, text: str) -> None:
+    """One line on standard error, with its level where the journal reads it, and to the log."""
+    sys.stderr.write(f"{_mark(level)}vmimages: {text}\n")
+    for logger in _LOGGERS:
+        logger.log(_LEVELS[level], "%s", text)
+
+
+def _mark(level: int) -> str:
+    """What systemd takes from the beginning of a line as its level (sd-daemon(3))."""
+    stream = os.environ.get("JOURNAL_STREAM", "")
+    try:
+        found = os.fstat(sys.stderr.fileno())
+    except (OSError, ValueError):
+        return ""
+    return f"<{level}>" if stream == f"{found.st_dev}:{found.st_ino}" else ""
 
 
 def emit_json(document: t.Any) -> None:
@@ -27,14 +68,14 @@ def emit(*lines: str) -> None:
 def emit_warnings(warnings: t.Iterable[str]) -> None:
     """Warnings for a person, on standard error."""
     for warning in warnings:
-        sys.stderr.write(f"vmimages: warning: {printable(warning)}\n")
+        _complain(_WARNING, f"warning: {printable(warning)}")
 
 
 def emit_failures(failures: t.Iterable[tuple[str, t.Mapping[str, t.Any]]]) -> None:
     """What failed while other things went on, on standard error: what it is, its code, what was found, what to do."""
     for name, error in failures:
         line = f"{name}: {error['code']}: {error['detail']} {error['remedy']}"
-        sys.stderr.write(f"vmimages: {printable(line)}\n")
+        _complain(_ERROR, printable(line))
 
 
 def emit_progress(lines: t.Iterable[str]) -> None:
@@ -49,7 +90,7 @@ def emit_error(error: VmimagesError, *, as_json: bool) -> None:
     if as_json:
         emit_json({"error": error.as_dict()})
     else:
-        sys.stderr.write(f"vmimages: {printable(str(error))}\n")
+        _complain(_ERROR, printable(str(error)))
 
 
 def emit_notes(*notes: str) -> None:
@@ -66,7 +107,7 @@ def emit_defect(error: Exception, *, as_json: bool) -> None:
         remedy = REMEDIES["internal_error"]
         emit_json({"error": {"code": "internal_error", "detail": detail, "remedy": remedy, "context": {}}})
     else:
-        sys.stderr.write(f"vmimages: internal_error: {printable(detail)} {REMEDIES['internal_error']}\n")
+        _complain(_ERROR, f"internal_error: {printable(detail)} {REMEDIES['internal_error']}")
 
 
 def table(heads: t.Sequence[str], rows: t.Sequence[t.Sequence[t.Any]]) -> list[str]:

@@ -14,6 +14,7 @@ from . import cache_options
 from .values import duration
 
 STATE_DIR: t.Final = "/var/lib/hepix-vmimages"
+RELAY: t.Final = "/etc/hepix-vmimages/relay.json"
 EXIT_CODES: t.Final = """\
 exit codes:
   0  done, or the image is allowed to run
@@ -43,6 +44,8 @@ def parse(arguments: t.Sequence[str] | None) -> argparse.Namespace:
     _refresh(commands)
     cache_options.sync(_cache_command(commands, "sync", "make the cache what the lists and the decisions say"))
     cache_options.scrub(_cache_command(commands, "scrub", "read again the cached files that were not read for long"))
+    _purge(commands)
+    _relay(commands)
     _status(commands)
     _verdict(commands)
     _gate(commands)
@@ -68,6 +71,23 @@ def _cache_command(commands: t.Any, name: str, text: str) -> argparse.ArgumentPa
     parser = _state_command(commands, name, text)
     _add_check(parser)
     return parser
+
+
+def _purge(commands: t.Any) -> None:
+    parser = _cache_command(commands, "purge", "delete expired files, and what was made of them")
+    parser.add_argument(
+        "--older", metavar="AGE", type=duration, required=True, help="those out of use for longer, such as 14d"
+    )
+
+
+def _relay(commands: t.Any) -> None:
+    parser = _cache_command(commands, "relay", "sign and publish the site's own list of what may run now")
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        default=RELAY,
+        help="the options of the module imagelist_relay as JSON (default: %(default)s)",
+    )
 
 
 def _status(commands: t.Any) -> None:

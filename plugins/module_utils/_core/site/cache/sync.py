@@ -130,6 +130,26 @@ def sync(
     return _told(catalogue, run)
 
 
+def purge_expired(
+    catalogue: Catalogue, grace: timedelta, *, upkeep: Upkeep = NO_LIMITS, check: bool = False
+) -> Outcome:
+    """Delete what has been in `expired` for `grace`, and do nothing else; downloads of other runs go on meanwhile."""
+    scope, in_use = scope_of(catalogue, lists=(), images=()), InUse(catalogue.state, catalogue.now())
+    room, watch, pace = Room(catalogue.state, upkeep), Watch.of(None), Pace(None)
+    if check:
+        rehearsal = Rehearsal(catalogue, room, in_use, upkeep.keep_expired)
+        rehearsal.purge(grace, scope)
+        Derivations(catalogue, rehearsal.run, upkeep, room, in_use, scope, watch, pace).rehearse_purge()
+        return _rehearsed(catalogue, rehearsal.run)
+    run = Run()
+    try:
+        purge(catalogue, grace, scope, run, in_use)
+        Derivations(catalogue, run, upkeep, room, in_use, scope, watch, pace).purge()
+    finally:
+        files.update(catalogue)
+    return _told(catalogue, run)
+
+
 def _move(catalogue: Catalogue, planner: _Planner, run: Run) -> tuple[list[Step], Head]:
     """Make the moves that need no octets read; the steps that do, and the line of the journal up to which they hold."""
     rest: list[Step] = []

@@ -1,0 +1,216 @@
+# Copyright: the hepix.vmimages contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Machines: Debian 12 with its own systemd as process 1, in namespaces of their own, made in seconds and thrown away.
+
+A tree is made once (kept in ``.venv/hosts``, named after its recipe); each machine is a layer over it. The packages
+that roles install are in its apt cache, so that a machine needs no way to the world.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import subprocess
+import time
+import typing as t
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+KEPT = HERE.parents[1] / ".venv" / "hosts"
+SUITE = "bookworm"
+INCLUDED = "systemd-sysv,dbus,python3-apt,iproute2,openssh-server,ca-certificates,curl"
+#: In the apt cache of a tree, not installed.
+AT_HAND = ("python3-venv", "nginx", "openssl", "fetch-crl", "igtf-policy-classic")
+FETCH = "-q -y -o APT::Install-Recommends=true --download-only"
+WITHOUT = ("man", "doc", "locale")
+
+
+def run(*command: str | Path, timeout: float = 120, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run a command of this machine."""
+    arguments = [str(word) for word in command]
+    return subprocess.run(arguments, check=check, text=True, capture_output=True, timeout=timeout)
+
+
+def base_tree() -> Path:
+    """The root tree of a machine that has never been started."""
+    mirror = run("apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages").stdout.split()[0]
+    recipe = [
+        *("mmdebstrap", "--quiet", "--variant=minbase", f"--include={INCLUDED}", "--aptopt=Acquire::Languages none"),
+        *(f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in WITHOUT),
+        *("--dpkgopt=force-unsafe-io", "--skip=cleanup/apt,cleanup/apt/lists,cleanup/apt/cache"),
+        f"--customize-hook=env -u APT_CONFIG chroot $1 apt-get {FETCH} install {' '.join(AT_HAND)}",
+        # An address that nothing answers: a machine starts without waiting for one.
+        "--customize-hook=rm -f $1/etc/machine-id $1/etc/ssh/ssh_host_*",
+        "--customize-hook=ln -sf /dev/null $1/etc/systemd/system/systemd-networkd-wait-online.service",
+        SUITE,
+    ]
+    tree = KEPT / f"{SUITE}-{hashlib.sha256(' '.join(recipe).encode()).hexdigest()[:16]}"
+    if not tree.is_dir():
+        KEPT.mkdir(parents=True, exist_ok=True)
+        KEPT.chmod(0o755)
+        part = tree.with_suffix(".part")
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(mode=0o755)
+        try:
+            run(*recipe, part, mirror, timeout=900)
+        except subprocess.CalledProcessError as error:
+            raise RuntimeError(error.stderr) from error
+        part.rename(tree)
+    return tree
+
+
+@dataclass(frozen=True)
+class Network:
+    """A bridge on this machine: `prefix` is that of its addresses, this machine is number 1."""
+
+    bridge: str
+    prefix: str
+
+    def address(self, number: int) -> str:
+        return f"{self.prefix}.{number}"
+
+
+@contextlib.contextmanager
+def network(bridge: str, prefix: str) -> t.Iterator[Network]:
+    """A network that leads nowhere: who is in two of them does not pass anything on."""
+    run("ip", "link", "add", bridge, "type", "bridge")
+    try:
+        run("ip", "address", "add", f"{prefix}.1/24", "dev", bridge)
+        run("ip", "link", "set", bridge, "up")
+        yield Network(bridge, prefix)
+    finally:
+        run("ip", "link", "delete", bridge, check=False)
+
+
+@dataclass
+class Machine:
+    """A running machine: its `root` as seen from here, its address, and the process that is its process 1."""
+
+    name: str
+    address: str
+    root: Path
+    leader: int
+
+    def run(self, *command: str, timeout: float = 120, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a command in it, as its root."""
+        inside = ("nsenter", f"--target={self.leader}", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup")
+        environment = ("env", "-i", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+        found = run(*inside, "--", *environment, *command, timeout=timeout, check=False)
+        if check and found.returncode != 0:
+            raise RuntimeError(f"{self.name}: {' '.join(command)}: {found.returncode}\n{found.stdout}{found.stderr}")
+        return found
+
+    def says(self, *command: str) -> str:
+        """What a command prints."""
+        return self.run(*command).stdout.strip()
+
+    def says_anyway(self, *command: str) -> str:
+        """What a command prints, whether or not it succeeds."""
+        return self.run(*command, check=False).stdout.strip()
+
+    def journal(self, unit: str) -> str:
+        """All that a unit has told."""
+        return self.says("journalctl", "--no-pager", "-o", "cat", "-u", unit)
+
+    def wait(self, holds: t.Callable[[], bool], what: str, *, patience: float = 60) -> None:
+        """Wait until something holds."""
+        end = time.monotonic() + patience
+        while not holds():
+            if time.monotonic() > end:
+                log = self.run("journalctl", "--no-pager", "-n", "60", check=False).stdout
+                raise RuntimeError(f"{self.name}: not within {patience:.0f} s: {what}\n{log}")
+            time.sleep(0.3)
+
+
+@contextlib.contextmanager
+def machine(name: str, net: Network, number: int, directory: Path, names: t.Mapping[str, str]) -> t.Iterator[Machine]:
+    """Start a machine with an address in `net`; `names` are the names of hosts that it knows. It ends with the block.
+
+    Its root user lets the key ``directory/key`` in, by ssh.
+    """
+    place = directory / name
+    for part in ("upper", "work", "root"):
+        (place / part).mkdir(parents=True)
+    root = place / "root"
+    options = f"lowerdir={base_tree()},upperdir={place}/upper,workdir={place}/work"
+    run("mount", "-t", "overlay", "overlay", "-o", options, root)
+    with contextlib.ExitStack() as stack:
+        stack.callback(run, "umount", "--lazy", root, check=False)
+        _configure(root, name, net.address(number), directory / "key.pub", names)
+        log = stack.enter_context((place / "console").open("wb"))
+        process = subprocess.Popen(
+            # At most half an hour, whatever becomes of the tests.
+            [
+                *("timeout", "--signal=KILL", "1800"),
+                *("systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--boot", "--console=pipe"),
+                *(f"--directory={root}", f"--machine={name}"),
+                *(f"--network-bridge={net.bridge}", "--resolv-conf=off"),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        stack.callback(_stop, process)
+        leader = _leader(process, place / "console")
+        stack.callback(_kill, leader)
+        started = Machine(name, net.address(number), root, leader)
+        started.wait(
+            lambda: started.says_anyway("systemctl", "is-system-running") in ("running", "degraded"), "it runs"
+        )
+        yield started
+
+
+def _configure(root: Path, name: str, address: str, key: Path, names: t.Mapping[str, str]) -> None:
+    (root / "etc/hostname").write_text(f"{name}\n")
+    lines = [f"{number} {host}\n" for host, number in names.items()]
+    (root / "etc/hosts").write_text("".join(["127.0.0.1 localhost\n", *lines]))
+    (root / "etc/systemd/network/10-host0.network").write_text(
+        f"[Match]\nName=host0\n[Network]\nAddress={address}/24\nLinkLocalAddressing=no\n"
+    )
+    with contextlib.suppress(FileExistsError):
+        (root / "etc/systemd/system/systemd-firstboot.service").symlink_to("/dev/null")
+    wants = root / "etc/systemd/system/multi-user.target.wants"
+    wants.mkdir(exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        (wants / "systemd-networkd.service").symlink_to("/lib/systemd/system/systemd-networkd.service")
+    (root / "root/.ssh").mkdir(mode=0o700, exist_ok=True)
+    (root / "root/.ssh/authorized_keys").write_text(key.read_text())
+    run("chroot", root, "ssh-keygen", "-A")
+
+
+def _leader(process: subprocess.Popen[bytes], console: Path) -> int:
+    """The machine's process 1, by its number here."""
+    for _attempt in range(100):
+        if process.poll() is not None:
+            raise RuntimeError(console.read_text(errors="replace"))
+        for nspawn in _children(process.pid):
+            for child in _children(nspawn):
+                if Path(f"/proc/{child}/comm").read_text().strip() == "systemd":
+                    return child
+        time.sleep(0.1)
+    raise RuntimeError(f"No process 1: {console.read_text(errors='replace')}")
+
+
+def _children(process: int) -> list[int]:
+    with contextlib.suppress(OSError):
+        return [int(word) for word in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+    return []
+
+
+def _kill(leader: int) -> None:
+    """With its process 1 everything in it ends."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(leader, 9)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """Its disk is thrown away: nothing in it has to end in order."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(10)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, 9)
+    process.wait(30)

@@ -1,0 +1,228 @@
+# Copyright: the hepix.vmimages contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The playbook `site` on machines that have never seen it: what it foretells, makes, and leaves to run by itself."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+
+import pytest
+
+from .conftest import IMAGE, Site, changes
+from .machines import Machine
+
+pytestmark = pytest.mark.needs("root", "systemd-nspawn", "mmdebstrap", "squid", "nginx", "ip", "ssh")
+
+OCTETS = b"a worker" * 4096
+CA = "/etc/grid-security/certificates/web-ca.pem"
+SERVICES = ("refresh", "sync", "scrub", "purge", "relay")
+
+
+def names(host: Machine, directory: str) -> list[str]:
+    """The cached files in one of the cache's directories."""
+    found = (host.root / f"var/lib/hepix-vmimages/cache/{directory}").glob(f"{IMAGE}_*")
+    return sorted(path.name for path in found)
+
+
+def hurry(host: Machine, *timers: str) -> None:
+    """Let timers fire every few seconds, as an administrator changes them."""
+    for name in timers:
+        place = host.root / f"etc/systemd/system/hepix-vmimages-{name}.timer.d"
+        place.mkdir()
+        text = "[Timer]\nOnCalendar=\nOnCalendar=*:*:00/3\nRandomizedDelaySec=0\nAccuracySec=100ms\n"
+        (place / "hurry.conf").write_text(text)
+    host.run("systemctl", "daemon-reload")
+    host.run("systemctl", "restart", *(f"hepix-vmimages-{name}.timer" for name in timers))
+
+
+def curl(host: Machine, path: str, *options: str) -> tuple[int, dict[str, str], str]:
+    """The cache's answer, as somebody on that machine gets it: status, headers, body."""
+    address = f"https://cache.example.org{path}"
+    told = host.run("curl", "-s", "-i", "-m", "20", "--cacert", CA, *options, address).stdout
+    head, _, body = told.partition("\r\n\r\n") if "\r\n\r\n" in told else told.partition("\n\n")
+    first, *rest = head.splitlines()
+    return int(first.split()[1]), {k.lower(): v.strip() for k, _, v in (line.partition(":") for line in rest)}, body
+
+
+@pytest.fixture(scope="session")
+def running(site: Site) -> Site:
+    """The site after: check, run, run again."""
+    site.publish(OCTETS)
+    for name, options in (("check", ["--check"]), ("run", []), ("run again", [])):
+        site.runs[name] = site.apply(*options)
+        assert site.runs[name].returncode == 0, site.runs[name].stdout + site.runs[name].stderr
+        if name == "check":
+            never = ("opt/hepix-vmimages", "etc/hepix-vmimages/events.d", "usr/sbin/nginx")
+            assert [path for path in never if (site.cache.root / path).exists()] == []
+    return site
+
+
+def test_check_mode_tells_the_whole_plan(running: Site) -> None:
+    told = running.runs["check"].stdout
+    assert changes(running.runs["check"])["cache"] > 20
+    for text in (
+        "python3-venv",
+        "hepix-vmimages-refresh.service",
+        "hepix-vmimages-relay.service",
+        "hepix-vmimages-purge.timer would be enabled and started",
+        "conf.d/hepix-vmimages.conf",
+        "relay.json",
+        "fetch-crl.timer.d",
+        "/images.list",
+    ):
+        assert text in told, text
+    assert "[WARNING]" not in told + running.runs["check"].stderr
+
+
+def test_the_second_time_nothing_changes(running: Site) -> None:
+    assert changes(running.runs["run"])["cache"] > 20
+    assert changes(running.runs["run again"]) == {"cache": 0, "node": 0}, running.runs["run again"].stdout
+
+
+def test_systemd_accepts_the_units_and_finds_them_hardened(running: Site) -> None:
+    units = [f"hepix-vmimages-{name}.service" for name in SERVICES]
+    timers = [f"hepix-vmimages-{name}.timer" for name in SERVICES if name != "relay"]
+    running.cache.run("systemd-analyze", "verify", "--man=no", *units, *timers)
+    running.cache.run("systemd-analyze", "security", "--no-pager", "--threshold=25", *units)
+    assert running.cache.says_anyway("systemctl", "is-enabled", *timers).split() == ["enabled"] * len(timers)
+
+
+def test_the_image_travels_from_the_endorser_to_a_node_that_reaches_the_cache_by_the_squid_only(running: Site) -> None:
+    node = running.node
+    node.wait(lambda: names(node, "current") != [], "the image is at the node")
+    (name,) = names(node, "current")
+    assert (node.root / f"var/lib/hepix-vmimages/cache/current/{name}").read_bytes() == OCTETS
+    path = node.says("/usr/local/bin/vmimages", "verdict", "worker")
+    assert path == f"/var/lib/hepix-vmimages/cache/current/{name}"
+    assert "CONNECT cache.example.org:443" in running.squid.read_text()
+    direct = node.run("curl", "-s", "-m", "3", "-k", "https://198.51.100.2/", check=False)
+    assert direct.returncode != 0
+
+
+def test_each_service_runs_within_its_limits(running: Site) -> None:
+    for name in SERVICES:
+        running.cache.run("systemctl", "start", f"hepix-vmimages-{name}.service")
+    assert running.cache.says("systemctl", "list-units", "--failed", "--plain", "--no-legend") == ""
+
+
+def test_only_the_service_that_signs_has_the_key(running: Site) -> None:
+    key = "/etc/hepix-vmimages/relay/userkey.pem"
+    denied = running.cache.run("runuser", "-u", "vmimages", "--", "cat", key, check=False)
+    assert denied.returncode != 0 and "Permission denied" in denied.stderr
+    shown = "cat /run/credentials/hepix-vmimages-relay.service/private_key"
+    sandbox = running.cache.run(
+        "systemd-run", "--wait", "--pipe", "-p", "User=vmimages", "sh", "-c", shown, check=False
+    )
+    assert sandbox.returncode != 0
+    assert "Version 1 " in running.cache.journal("hepix-vmimages-relay.service")
+
+
+def test_images_are_served_as_what_never_changes(running: Site) -> None:
+    cache = running.cache
+    (name,) = names(cache, "current")
+    status, headers, body = curl(cache, f"/images/{name}")
+    assert (status, body) == (200, OCTETS.decode())
+    assert headers["cache-control"] == "public, max-age=31536000, immutable"
+    assert headers["content-type"] == "application/octet-stream"
+    assert curl(cache, f"/images/{name}", "-H", f"If-None-Match: {headers['etag']}")[0] == 304
+    status, part, body = curl(cache, f"/images/{name}", "-H", "Range: bytes=8-15")
+    assert (status, body, part["content-range"]) == (206, "a worker", f"bytes 8-15/{len(OCTETS)}")
+    assert part["etag"] == headers["etag"]
+    assert curl(cache, f"/images/{name}", "-X", "POST")[0] == 405
+
+
+@pytest.mark.parametrize(
+    "path", ["/images/", "/images/catalogue.json", "/lists/", "/", "/images/..%2f..%2fjournal.jsonl"]
+)
+def test_nothing_else_is_served(running: Site, path: str) -> None:
+    assert curl(running.cache, path)[0] in (400, 404)
+
+
+def test_a_link_in_the_cache_leads_nowhere(running: Site) -> None:
+    name = "00000000-0000-4000-8000-000000000000_1_0000000000000000"
+    link = running.cache.root / f"var/lib/hepix-vmimages/cache/current/{name}"
+    link.symlink_to("/etc/passwd")
+    try:
+        assert curl(running.cache, f"/images/{name}")[0] in (403, 404)
+    finally:
+        link.unlink()
+
+
+def test_the_list_and_the_status_page_are_asked_for_again(running: Site) -> None:
+    status, headers, _body = curl(running.cache, "/lists/site.list")
+    assert (status, headers["cache-control"]) == (200, "no-cache")
+    status, headers, body = curl(running.cache, "/status")
+    assert (status, headers["cache-control"]) == (200, "no-cache")
+    assert headers["content-type"] == "text/html; charset=utf-8" and "Worker nodes" in body
+
+
+def test_old_tls_is_refused(running: Site) -> None:
+    def spoken(version: str) -> int:
+        options = ("--tls-max", version, "--ciphers", "DEFAULT@SECLEVEL=0")
+        address = "https://cache.example.org/status"
+        return running.cache.run("curl", "-s", "--cacert", CA, *options, address, check=False).returncode
+
+    assert spoken("1.1") != 0
+    assert spoken("1.2") == 0
+
+
+def test_monitoring_is_told(running: Site) -> None:
+    cache = running.cache
+    told = cache.run("/usr/lib/nagios/plugins/check_vmimages", check=False)
+    assert (told.returncode, told.stdout.startswith("VMIMAGES OK - ")) == (0, True), told.stdout
+    told = cache.run("runuser", "-u", "nobody", "--", "/usr/local/bin/check_crls", check=False)
+    assert (told.returncode, told.stdout.startswith("CRLS OK - ")) == (0, True), told.stdout + told.stderr
+    metrics = (cache.root / "var/lib/hepix-vmimages/reports/vmimages.prom").read_text()
+    assert f'image="{IMAGE}"' in metrics
+
+
+def test_the_crls_are_fetched_and_go_on_being_fetched(running: Site) -> None:
+    for host in (running.cache, running.node):
+        served = {path.name: path.read_bytes() for path in (running.directory / "crls").iterdir()}
+        present = host.root / "etc/grid-security/certificates"
+        assert {name for name in served if (present / name).exists()} == set(served)
+        assert host.says("systemctl", "is-active", "fetch-crl.timer") == "active"
+        assert host.says("systemctl", "show", "-P", "RandomizedDelayUSec", "fetch-crl.timer") == "30min"
+
+
+def test_a_withdrawn_image_disappears_from_the_node_without_a_manual_step(running: Site) -> None:
+    cache, node = running.cache, running.node
+    hurry(cache, "refresh")
+    hurry(node, "refresh")
+    running.publish(None)
+    cache.wait(lambda: names(cache, "current") == [], "the cache has put the image aside")
+    node.wait(lambda: names(node, "current") == [], "the node has put the image aside")
+    refused = node.run("/usr/local/bin/vmimages", "verdict", "--json", IMAGE, check=False)
+    assert refused.returncode == 1
+    assert json.loads(refused.stdout)["code"] == "withdrawn"
+    assert "Version 2 " in cache.journal("hepix-vmimages-relay.service")
+
+
+def test_a_refresh_that_fails_is_told_and_keeps_nothing_else_from_its_work(running: Site) -> None:
+    cache = running.cache
+    published = running.endorser.root / "images.list"
+    kept = published.read_bytes()
+    published.write_bytes(b"nothing that anybody signed")
+    try:
+        failed = ("systemctl", "is-failed", "hepix-vmimages-refresh.service")
+        cache.wait(lambda: cache.says_anyway(*failed) == "failed", "the refresh fails")
+        told = cache.run("/usr/lib/nagios/plugins/check_vmimages", check=False)
+        assert told.returncode == 1 and "VMIMAGES WARNING" in told.stdout
+        errors = cache.says("journalctl", "--no-pager", "-o", "cat", "-t", "vmimages", "-p", "err")
+        assert "message_malformed" in errors or "not_signed" in errors or ": " in errors
+    finally:
+        published.write_bytes(kept)
+    cache.wait(lambda: cache.says_anyway(*failed) != "failed", "the refresh succeeds again")
+
+
+def test_taken_away_it_leaves_the_record_and_nothing_that_runs(running: Site) -> None:
+    gone: dict[str, t.Any] = {"image_cache_state": "absent", "hepix_vmimages_trust_anchors": False}
+    assert min(running.changed(**gone).values()) > 0
+    cache = running.cache
+    assert cache.says("systemctl", "list-unit-files", "--no-legend", "hepix-vmimages-*") == ""
+    assert list(cache.root.glob("opt/hepix-vmimages*")) == []
+    assert not (cache.root / "etc/nginx/conf.d/hepix-vmimages.conf").exists()
+    assert (cache.root / "var/lib/hepix-vmimages/journal.jsonl").stat().st_size > 0
+    assert cache.run("curl", "-s", "-k", "https://cache.example.org/status", check=False).returncode != 0
+    assert running.changed(**gone) == {"cache": 0, "node": 0}
