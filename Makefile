@@ -17,7 +17,8 @@ REPORT = .venv/demo-report.txt
 help:
 	@echo "make demo    the main path on this machine: publish, subscribe, approve, cache, verdict, withdraw (no root)"
 	@echo "make test    unit and integration tests (as root on Debian it installs nginx, chromium and others if missing)"
-	@echo "make test-boot  boot images under QEMU and Xen, emulated (root; 30 minutes at most; Debian's packages are fetched)"
+	@echo "make test-boot  boot images under QEMU and Xen, emulated, and take a site through its life on machines of its own"
+	@echo "             (root; 30 minutes at most; Debian's packages are fetched)"
 	@echo "make fuzz    feed the verifier with broken messages for SECONDS (60)"
 	@echo "make lint    ansible-test sanity, ansible-lint, mypy, ruff, Galaxy's importer, REUSE and others (nox --list)"
 	@echo "make newer   sanity and module tests with later versions of ansible-core, where Python 3.12 or 3.13 is there"
@@ -67,7 +68,7 @@ BOOT_WORKERS = --numprocesses logical --maxprocesses 2 --dist loadfile
 test-boot: .venv/.tests collection
 	@tests/prepare
 	@tests/boot/prepare
-	@$(ANSIBLE) $(BIN)/python -m pytest $(BOOT_WORKERS) -o tmp_path_retention_policy=none --durations=10 tests/boot
+	@$(ANSIBLE) $(BIN)/python -m pytest $(BOOT_WORKERS) -o tmp_path_retention_policy=none --durations=10 tests/boot tests/host
 
 # Where there is no wheel of atheris for this Python, Hypothesis takes its place.
 .venv/.fuzz: .venv/.tests

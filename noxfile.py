@@ -23,7 +23,16 @@ except ImportError:
 
 CHECKOUT = Path(__file__).resolve().parent
 ANSIBLE_CORE = "ansible-core>=2.19,<2.20"
-TYPED = ("plugins", "playbooks/files", "roles/image_cache/files", "docs/refusals", "tests", "benchmarks", "noxfile.py")
+TYPED = (
+    "plugins",
+    "playbooks/files",
+    "roles/image_cache/files",
+    "roles/trust_anchors/files",
+    "docs/refusals",
+    "tests",
+    "benchmarks",
+    "noxfile.py",
+)
 STUBS = ("aiosmtpd", "hypothesis", "prometheus-client", "pytest>=8", "types-PyYAML", "types-requests")
 LEFT_BEHIND = (
     *(".git", ".venv", ".nox", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis", "__pycache__"),

@@ -158,13 +158,12 @@ def test_the_list_and_the_status_page_are_asked_for_again(running: Site) -> None
 
 
 def test_old_tls_is_refused(running: Site) -> None:
-    def spoken(version: str) -> int:
-        options = ("--tls-max", version, "--ciphers", "DEFAULT@SECLEVEL=0")
-        address = "https://cache.example.org/status"
-        return running.cache.run("curl", "-s", "--cacert", CA, *options, address, check=False).returncode
+    def spoken(version: str) -> str:
+        command = f"openssl s_client -connect cache.example.org:443 {version} -cipher ALL:@SECLEVEL=0 </dev/null 2>&1"
+        return running.cache.run("sh", "-c", command, check=False).stdout
 
-    assert spoken("1.1") != 0
-    assert spoken("1.2") == 0
+    assert "alert protocol version" in spoken("-tls1_1")
+    assert "Cipher is ECDHE-RSA-AES" in spoken("-tls1_2")
 
 
 def test_monitoring_is_told(running: Site) -> None:
@@ -195,7 +194,7 @@ def test_a_withdrawn_image_disappears_from_the_node_without_a_manual_step(runnin
     node.wait(lambda: names(node, "current") == [], "the node has put the image aside")
     refused = node.run("/usr/local/bin/vmimages", "verdict", "--json", IMAGE, check=False)
     assert refused.returncode == 1
-    assert json.loads(refused.stdout)["code"] == "withdrawn"
+    assert json.loads(refused.stdout)["verdict"]["code"] == "withdrawn"
     assert "Version 2 " in cache.journal("hepix-vmimages-relay.service")
 
 
@@ -210,7 +209,7 @@ def test_a_refresh_that_fails_is_told_and_keeps_nothing_else_from_its_work(runni
         told = cache.run("/usr/lib/nagios/plugins/check_vmimages", check=False)
         assert told.returncode == 1 and "VMIMAGES WARNING" in told.stdout
         errors = cache.says("journalctl", "--no-pager", "-o", "cat", "-t", "vmimages", "-p", "err")
-        assert "message_malformed" in errors or "not_signed" in errors or ": " in errors
+        assert f"vmimages: {running.endorser.uri}/images.list: mime_malformed: " in errors
     finally:
         published.write_bytes(kept)
     cache.wait(lambda: cache.says_anyway(*failed) != "failed", "the refresh succeeds again")
