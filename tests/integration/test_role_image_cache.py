@@ -54,7 +54,7 @@ class Tree:
     def apply(self, *options: str, **variables: t.Any) -> subprocess.CompletedProcess[str]:
         """Apply the role; it must succeed without a warning."""
         given = json.dumps({**self.variables, **variables})
-        done = self.run_playbook(self.playbook, "--diff", *options, "-e", given, ANSIBLE_PIPELINING="true")
+        done = self.run_playbook(self.playbook, "--diff", *options, "-e", given, timeout=900, ANSIBLE_PIPELINING="true")
         assert done.returncode == 0, done.stdout + done.stderr
         assert "[WARNING]" not in done.stdout + done.stderr
         return t.cast("subprocess.CompletedProcess[str]", done)

@@ -144,7 +144,8 @@ def _check_names(path: Path, given: t.Mapping[str, t.Any]) -> None:
 
 def _load() -> None:
     """What publishing imports late, imported while root can read it (see `preload`)."""
-    from ..endorser import history, published, signing, uploads  # noqa: F401
+    from ..endorser import history, published, signing  # noqa: F401
+    from ..endorser.delivery import uploads  # noqa: F401
     from ..transfer.upload import local  # noqa: F401
 
     preload.everything()

@@ -77,13 +77,17 @@ def test_the_site_says_by_itself_what_may_run(site: t.Any, call: Call, configura
 
 
 def test_what_the_module_takes_is_what_the_command_takes() -> None:
-    arguments: dict[str, dict[str, t.Any]] = imagelist_relay.ARGUMENTS
+    arguments = t.cast("dict[str, dict[str, t.Any]]", imagelist_relay.ARGUMENTS)
     assert set(arguments) - relay.OPTIONS == {"state_dir", "index", "passphrase", "vmcaster_config"}
     assert relay.OPTIONS - set(arguments) == set()
     required = {name for name, spec in arguments.items() if spec.get("required")}
     assert required <= relay.REQUIRED
     given = {name: spec.get("default") for name, spec in arguments.items()}
     assert {name: given[name] for name in relay.DEFAULTS} == relay.DEFAULTS
+
+
+def test_what_root_imports_before_it_becomes_the_owner_is_there() -> None:
+    relay._load()
 
 
 @pytest.mark.parametrize(
