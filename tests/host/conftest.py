@@ -274,6 +274,7 @@ def _inventory(place: Path, pki: t.Any, endorser: Nginx, proxy: str) -> dict[str
             "vars": common,
             "children": {
                 "image_caches": {"hosts": {"cache": {"ansible_host": f"{SERVICE}.2"}}, "vars": caches},
+                "hypervisors": {"hosts": {}},
                 "image_nodes": {
                     "hosts": {"node": {"ansible_host": f"{NODES}.2"}},
                     "vars": {"image_cache_subscriptions": [relayed]},

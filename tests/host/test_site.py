@@ -77,11 +77,11 @@ def test_check_mode_tells_the_whole_plan(running: Site) -> None:
     assert changes(running.runs["check"])["cache"] > 20
     for text in (
         "python3-venv",
-        "hepix-vmimages-refresh.service",
-        "hepix-vmimages-relay.service",
+        "+Description=Refresh the lists of endorsed virtual machine images",
+        "+LoadCredential=private_key:",
         "hepix-vmimages-purge.timer would be enabled and started",
-        "conf.d/hepix-vmimages.conf",
-        "relay.json",
+        "server_name cache.example.org;",
+        '"base_uri": "https://cache.example.org/images/"',
         "fetch-crl.timer.d",
         "/images.list",
     ):
