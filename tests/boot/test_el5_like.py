@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from . import prediction, qemu, xen
+from . import images, prediction, qemu, xen
 from .conftest import Note
+from .context import guests
 from .prepared import Prepared
 
 LOGIN: t.Final = "el5-like login:"
@@ -51,7 +52,9 @@ def configurations(el5_like: Prepared) -> dict[str, str]:
     facts = el5_like.after
     written = {}
     for name, mode in GUESTS.items():
-        written[name] = prediction.configuration(facts, mode, name=name, disk="after.img")
+        written[name] = prediction.configuration(
+            facts, mode, name=name, disk="after.img", contexts=[f"{name}-{CONTEXT}"]
+        )
         written[f"{name}-context"] = prediction.configuration(
             facts, mode, name=f"{name}-context", disk="after.img", contexts=[CONTEXT, f"second-{CONTEXT}"]
         )
@@ -62,8 +65,25 @@ def configurations(el5_like: Prepared) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def host(el5_like: Prepared, configurations: dict[str, str], dom0_files: Path, logs: Path) -> Iterator[xen.Dom0]:
-    disks = [qemu.Disk(el5_like.image, serial="after.img"), qemu.Disk(el5_like.source, serial="before.img")]
+def contextualised(el5_like: Prepared, tmp_path_factory: pytest.TempPathFactory, run_playbook: t.Any) -> Path:
+    """The image with the role vmcontext, for guests that write to it."""
+    work = tmp_path_factory.mktemp("contextualised")
+    image = images.copy(el5_like.image, work / "disk.img")
+    guests.install(image, work, run_playbook)
+    return image
+
+
+@pytest.fixture(scope="module")
+def host(
+    el5_like: Prepared, contextualised: Path, configurations: dict[str, str], dom0_files: Path, logs: Path
+) -> Iterator[xen.Dom0]:
+    disks = [
+        qemu.Disk(contextualised, serial="after.img", writable=True),
+        qemu.Disk(el5_like.source, serial="before.img"),
+    ]
+    for name in GUESTS:
+        iso = guests.disk(contextualised.with_name(f"{name}-{CONTEXT}"), instance=name, stays=True)
+        disks.append(qemu.Disk(iso, serial=iso.name, readonly=True))
     with xen.dom0(dom0_files, configurations, disks, log=logs / "el5_like-xen.log") as host:
         yield host
 
@@ -76,10 +96,19 @@ def test_xl_accepts_every_file(host: xen.Dom0, configurations: dict[str, str]) -
 
 
 @pytest.mark.parametrize("name", list(GUESTS))
-def test_it_boots_under_xen(host: xen.Dom0, el5_like: Prepared, note: Note, name: str) -> None:
+def test_it_boots_under_xen_with_its_context_disk(
+    host: xen.Dom0, el5_like: Prepared, contextualised: Path, note: Note, name: str
+) -> None:
     assert el5_like.after["matrix"][GUESTS[name]]["ok"]
-    booted = host.boot(name, LOGIN)
-    note("el5_like", f"Xen {name.upper()}", booted.seconds, predicted="boots")
+    booted = host.boot(name, LOGIN, guests.DONE)
+    note("el5_like", f"Xen {name.upper()}", booted.seconds, predicted="boots", came="login, context done")
+    # As prediction.configuration attaches it: a disk, and a CD-ROM where the hardware is emulated.
+    device = "/dev/sr0" if name == "hvm" else "/dev/xvdb"
+    assert guests.shortfall(booted.text, device=device, instance=name, host="el5-like") == []
+    noted = guests.peek(contextualised, "/var/log/ran").splitlines()
+    assert noted[-2:] == [f"prologue start {name}", f"epilogue start {name}"]
+    assert guests.peek(contextualised, "/etc/site/site.conf") == f"of {name}\n"
+    assert guests.peek(contextualised, f"/home/{guests.USER}/payload").startswith(f"{guests.USER}\n")
     assert "service kudzu" not in booted.text
 
 
