@@ -33,8 +33,9 @@ IMAGE = "2b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1"
 RELAY = "0f0a4b3c-0a3c-4d8e-9a53-51d5e0b6c1f4"
 RECAP = re.compile(r"^(\w+) +: +ok=\d+ +changed=(\d+) +unreachable=0 +failed=0", re.M)
 
-#: The addresses of the service network and of the nodes' network: those that are reserved for examples.
-SERVICE, NODES = "198.51.100", "203.0.113"
+#: The addresses of the service network and of the nodes' network: those that are reserved for examples and for
+#: measurements (RFC 2544). Of the examples' only one, since a host may reach its mirrors by the others.
+SERVICE, NODES = "198.51.100", "198.18.113"
 NAMES = {"endorser.example.org": f"{SERVICE}.1", "cache.example.org": f"{SERVICE}.2"}
 
 
@@ -127,7 +128,7 @@ def _squid(directory: Path, net: Network) -> Iterator[Path]:
     (directory / "squid.conf").write_text(
         f"http_port {net.address(1)}:{port}\nhosts_file {hosts}\npid_filename {directory}/pid\n"
         f"access_log stdio:{directory}/access.log\ncache_log {directory}/cache.log\ncache deny all\n"
-        "acl nodes src 203.0.113.0/24\nacl cache dstdomain cache.example.org\nacl https port 443\n"
+        f"acl nodes src {NODES}.0/24\nacl cache dstdomain cache.example.org\nacl https port 443\n"
         "http_access allow nodes cache https\nhttp_access deny all\nshutdown_lifetime 0 seconds\n"
         f"coredump_dir {directory}\n"
     )
