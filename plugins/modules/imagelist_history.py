@@ -394,7 +394,7 @@ difference:
       description: The second version.
       type: str
       sample: '19'
-    keys:
+    changed_keys:
       description: The list's own keys that differ, dates and version among them.
       type: list
       elements: dict
@@ -461,7 +461,7 @@ difference:
             octets:
               description: Whether the image has other octets, and not only other words about it.
               type: bool
-            keys:
+            changed_keys:
               description: The keys that differ.
               type: list
               elements: dict

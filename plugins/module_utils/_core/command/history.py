@@ -102,7 +102,7 @@ def _emit_acts(told: t.Mapping[str, t.Any]) -> None:
 
 def _difference(found: t.Mapping[str, t.Any]) -> t.Iterator[str]:
     yield f"from version {printable(found['from'])} to version {printable(found['to'])}"
-    yield from _keys(found["keys"], "  ")
+    yield from _keys(found["changed_keys"], "  ")
     images = found["images"]
     for sign, name in (("+", "added"), ("-", "removed")):
         for one in images[name]:
@@ -110,7 +110,7 @@ def _difference(found: t.Mapping[str, t.Any]) -> t.Iterator[str]:
     for one in images["changed"]:
         octets = "other octets" if one["octets"] else "the same octets"
         yield printable(f"~ {one['identifier']} {one['title']} ({octets})")
-        yield from _keys(one["keys"], "    ")
+        yield from _keys(one["changed_keys"], "    ")
 
 
 def _keys(changes: t.Iterable[t.Mapping[str, t.Any]], indent: str) -> t.Iterator[str]:

@@ -58,9 +58,9 @@ class Difference:
         return {"added": list(self.added), "removed": list(self.removed), "changed": list(self.changed)}
 
     def as_dict(self) -> dict[str, t.Any]:
-        """For JSON: ``keys``, and under ``images`` what was ``added``, ``removed`` and ``changed``."""
+        """For JSON: ``changed_keys``, and under ``images`` what was ``added``, ``removed`` and ``changed``."""
         return {
-            "keys": [change.as_dict() for change in self.keys],
+            "changed_keys": [change.as_dict() for change in self.keys],
             "images": {
                 "added": [_brief(name, raw) for name, raw in self.added.items()],
                 "removed": [_brief(name, raw) for name, raw in self.removed.items()],
@@ -69,7 +69,7 @@ class Difference:
                         "identifier": name,
                         "title": self.titles[name],
                         "octets": any(change.key.lower() == _SHA512 for change in changes),
-                        "keys": [change.as_dict() for change in changes],
+                        "changed_keys": [change.as_dict() for change in changes],
                     }
                     for name, changes in self.changed.items()
                 ],

@@ -56,10 +56,10 @@ def test_the_difference_between_two_versions_is_told_by_key(site: t.Any, endorse
     assert [one["identifier"] for one in found["images"]["added"]] == [OTHER_IMAGE]
     (changed,) = found["images"]["changed"]
     assert (changed["identifier"], changed["octets"]) == (IMAGE, True)
-    keys = {one["key"]: (one["before"], one["after"]) for one in changed["keys"]}
+    keys = {one["key"]: (one["before"], one["after"]) for one in changed["changed_keys"]}
     assert keys["hv:version"] == ("1", "2")
     assert keys["hv:size"] == (4096, 5)
-    assert {one["key"] for one in found["keys"]} >= {"hv:version"}
+    assert {one["key"] for one in found["changed_keys"]} >= {"hv:version"}
 
 
 @pytest.mark.parametrize("endorser", [False, True], ids=["site", "endorser"])
@@ -161,5 +161,5 @@ def test_a_list_of_endorsers_has_a_history_as_well(bench: t.Any) -> None:
         answer = tell(bench, list=vo_list, endorser=endorser, between=["1", "2"])
         assert not answer.failed, answer["msg"]
         assert [one["intact"] for one in answer["versions"]] == [True, True]
-        (changed,) = [one for one in answer["difference"]["keys"] if one["key"] == "hv:endorsers"]
+        (changed,) = [one for one in answer["difference"]["changed_keys"] if one["key"] == "hv:endorsers"]
         assert (len(changed["before"]), changed["after"]) == (1, [])

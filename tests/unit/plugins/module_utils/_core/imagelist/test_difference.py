@@ -43,7 +43,7 @@ def test_every_changed_key_of_an_image_has_its_before_and_after() -> None:
         "identifier": KEPT,
         "title": "SL5",
         "octets": True,
-        "keys": [
+        "changed_keys": [
             {"key": "ad:vo", "before": None, "after": ["a", "b"]},
             {"key": "hv:version", "before": "1", "after": "2"},
             {"key": "sl:checksum:sha512", "before": "AB" * 64, "after": "cd" * 64},
@@ -53,7 +53,7 @@ def test_every_changed_key_of_an_image_has_its_before_and_after() -> None:
 
 def test_an_image_whose_words_alone_changed_has_its_octets_still() -> None:
     (changed,) = difference(_list(_image()), _list(_image(**{"sl:os": "Linux"}))).as_dict()["images"]["changed"]
-    assert (changed["octets"], [key["key"] for key in changed["keys"]]) == (False, ["sl:os"])
+    assert (changed["octets"], [key["key"] for key in changed["changed_keys"]]) == (False, ["sl:os"])
 
 
 def test_the_lists_own_keys_are_told_apart_from_its_images() -> None:
