@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import time
 import typing as t
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -171,8 +172,8 @@ def _configure(root: Path, name: str, address: str, key: Path, names: t.Mapping[
     (root / "etc/systemd/network/10-host0.network").write_text(
         f"[Match]\nName=host0\n[Network]\nAddress={address}/24\nLinkLocalAddressing=no\n"
     )
-    with contextlib.suppress(FileExistsError):
-        (root / "etc/systemd/system/systemd-firstboot.service").symlink_to("/dev/null")
+    # It has been started before: at a first start systemd would enable whatever is there, ssh.socket for one.
+    (root / "etc/machine-id").write_text(f"{uuid.uuid4().hex}\n")
     wants = root / "etc/systemd/system/multi-user.target.wants"
     wants.mkdir(exist_ok=True)
     with contextlib.suppress(FileExistsError):
