@@ -26,16 +26,15 @@ from ansible_collections.hepix import vmimages
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.endorser.publish import PublishSpec, publish
 
 from ..integration.nginx import Nginx, serve
-from .machines import Machine, Network, machine, network, run
+from .machines import Machine, Network, base_tree, machine, network, network_apart, run
 
 LIST = "5d4ce0b3-4fb5-4bd0-9b0f-6c1ea2a57ee3"
 IMAGE = "2b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1"
 RELAY = "0f0a4b3c-0a3c-4d8e-9a53-51d5e0b6c1f4"
 RECAP = re.compile(r"^(\w+) +: +ok=\d+ +changed=(\d+) +unreachable=0 +failed=0", re.M)
 
-#: The addresses of the service network and of the nodes' network: those that are reserved for examples and for
-#: measurements (RFC 2544). Of the examples' only one, since a host may reach its mirrors by the others.
-SERVICE, NODES = "198.51.100", "198.18.113"
+#: The beginnings of the addresses in the service network and in the nodes' network.
+SERVICE, NODES = "198.51.100", "203.0.113"
 NAMES = {"endorser.example.org": f"{SERVICE}.1", "cache.example.org": f"{SERVICE}.2"}
 
 
@@ -106,7 +105,7 @@ def changes(done: subprocess.CompletedProcess[str]) -> dict[str, int]:
     return {host: int(count) for host, count in RECAP.findall(done.stdout)}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def place() -> Iterator[Path]:
     """A directory that every user can look into."""
     directory = Path(tempfile.mkdtemp(prefix="vmimages-host-"))
@@ -168,14 +167,17 @@ def _crl_server(anchors: Path, crls: Path) -> Iterator[None]:
         process.wait(30)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def site(place: Path, demo_ca: t.Any, now: t.Any, wheelhouse: Path) -> Iterator[Site]:
     """Two machines that have never seen a role, and all that there is around them."""
     pki = demo_ca.DemoCA(place / "pki", now)
     pki.make()
     tls = {name: _host_certificate(pki, name) for name in NAMES}
     run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", place / "key")
+    # It is made of packages that are fetched: from the next line on there is no way to the world.
+    base_tree()
     with contextlib.ExitStack() as stack:
+        stack.enter_context(network_apart())
         service = stack.enter_context(network("vmimages-svc", SERVICE))
         nodes = stack.enter_context(network("vmimages-node", NODES))
         served = serve(place, tls["endorser.example.org"], address=service.address(1), name="endorser.example.org")

@@ -9,6 +9,7 @@ that roles install are in its apt cache, so that a machine needs no way to the w
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import hashlib
 import os
 import shutil
@@ -27,6 +28,8 @@ INCLUDED = "systemd-sysv,dbus,python3-apt,iproute2,openssh-server,ca-certificate
 AT_HAND = ("python3-venv", "nginx", "openssl", "fetch-crl", "igtf-policy-classic")
 FETCH = "-q -y -o APT::Install-Recommends=true --download-only"
 WITHOUT = ("man", "doc", "locale")
+#: CLONE_NEWNET of sched.h.
+_NEW_NETWORK = 0x40000000
 
 
 def run(*command: str | Path, timeout: float = 120, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -63,9 +66,30 @@ def base_tree() -> Path:
     return tree
 
 
+@contextlib.contextmanager
+def network_apart() -> t.Iterator[None]:
+    """Be in a network namespace of our own: no address here may hide one that this machine is used to reach.
+
+    It counts for this thread, and for the processes that it starts.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def require(answer: int) -> None:
+        if answer != 0:
+            raise OSError(ctypes.get_errno(), "no network namespace can be had")
+
+    with Path("/proc/thread-self/ns/net").open("rb") as before:
+        require(libc.unshare(_NEW_NETWORK))
+        try:
+            run("ip", "link", "set", "lo", "up")
+            yield
+        finally:
+            require(libc.setns(before.fileno(), _NEW_NETWORK))
+
+
 @dataclass(frozen=True)
 class Network:
-    """A bridge on this machine: `prefix` is that of its addresses, this machine is number 1."""
+    """A bridge, in the namespace of the tests: `prefix` is that of its addresses, where the tests are number 1."""
 
     bridge: str
     prefix: str

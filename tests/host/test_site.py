@@ -59,7 +59,7 @@ def curl(host: Machine, path: str, *options: str) -> tuple[int, dict[str, str], 
     return int(first.split()[1]), {k.lower(): v.strip() for k, _, v in (line.partition(":") for line in rest)}, body
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def running(site: Site) -> Site:
     """The site after: check, run, run again."""
     site.publish(OCTETS)
