@@ -102,7 +102,8 @@ def _backing(window: Window, path: str) -> Layer | None:
     # What stands before a colon is a protocol for QEMU: json:, nbd:, file: ...
     if ":" in name.partition("/")[0]:
         raise refused(f"{path} lies on {name}, which is no plain file name")
-    return Layer(os.path.normpath(_joined(path, name)), head.backing_format)
+    # As it stands there: what ".." leads to depends on the links before it, and is not for us to shorten.
+    return Layer(_joined(path, name), head.backing_format)
 
 
 def _joined(path: str, name: str) -> str:

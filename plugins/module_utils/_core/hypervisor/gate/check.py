@@ -145,13 +145,20 @@ def _judge(this: _Check, disk: Disk) -> tuple[str, t.Mapping[str, t.Any] | None]
         if len(links) == 1 and not disk.readonly:
             raise HypervisorError("disk_writable", f"{disk.path} is the file of the cache itself, and writable")
         image = images.judge_file(this.verdicts, last, place)
-        if this.settings.overlays == "record" and len(links) > 1:
-            _require_record(this, links[0], "overlay")
+        _require_recorded_overlay(this, links)
         return IMAGE, image
     if disk.readonly and len(links) == 1 and _is_context(this, last):
         return CONTEXT, None
     kind = "device" if stat.S_ISBLK(last.status.st_mode) else "copy"
-    return IMAGE, images.judge_record(this.verdicts, _require_record(this, last, kind).image)
+    record = _require_record(this, last, kind)
+    _require_recorded_overlay(this, links)
+    return IMAGE, images.judge_record(this.verdicts, record.image)
+
+
+def _require_recorded_overlay(this: _Check, links: t.Sequence[Link]) -> None:
+    """An overlay on a recorded copy is none that root has made, either."""
+    if this.settings.overlays == "record" and len(links) > 1:
+        _require_record(this, links[0], "overlay")
 
 
 def _follow(this: _Check, disk: Disk) -> tuple[Link, ...]:

@@ -22,11 +22,31 @@ _XEN: t.Final = "{http://libvirt.org/schemas/domain/xen/1.0}"
 #: Kinds of `settings.KINDS` by the elements that belong to them.
 _BESIDE: t.Final = {
     "commandline": (f"{_QEMU}commandline", f"{_XEN}commandline", f"{_QEMU}override"),
-    "devices": ("devices/hostdev", "devices/redirdev"),
-    "kernel": ("os/kernel", "os/initrd", "os/dtb"),
+    "devices": (
+        "devices/hostdev",
+        "devices/redirdev",
+        "devices/filesystem",
+        "devices/interface[@type='hostdev']",
+    ),
+    "kernel": ("os/kernel", "os/initrd", "os/dtb", "os/shim"),
+    # A card's own program runs before the disk's.
+    "firmware": ("os/acpi/table", "devices/*/rom[@file]"),
+    # Whoever sees the screen chooses what is started.
+    "boot": ("os/bootmenu[@enable='yes']",),
+    # Memory that a guest finds as a disk.
+    "other_disks": ("devices/memory/source/path",),
 }
 #: Where distributions have the firmware of machines.
 _FIRMWARE: t.Final = ("/usr/share/", "/usr/lib/", "/usr/libexec/")
+#: Where libvirt keeps what firmware remembers.
+_REMEMBERED: t.Final = ("/var/lib/libvirt/",)
+_EMULATORS: t.Final = ("qemu", "kvm")
+#: What is there once in whatever libvirt writes; of two, programs take different ones.
+_ONCE: t.Final = {
+    "domain": ("name", "uuid", "os", "bootloader", "bootloader_args"),
+    "disk": ("source", "driver", "target", "backingStore"),
+    "backingStore": ("source", "format", "backingStore"),
+}
 #: Where the data of a disk is, beside its own file.
 _ELSEWHERE: t.Final = ("dataStore", "slices", "encryption", "reservations")
 
@@ -73,6 +93,7 @@ class Domain:
 def read(text: str) -> Domain:
     """The domain; `HypervisorError` ``domain_unreadable``."""
     root = read_domain(text)
+    _require_plain(root)
     name, uuid = (root.findtext(key) or "" for key in ("name", "uuid"))
     if not name.strip():
         raise HypervisorError("domain_unreadable", "It is a domain without a name")
@@ -82,17 +103,59 @@ def read(text: str) -> Domain:
     return Domain(name.strip(), uuid.strip().lower(), disks, tuple(_unseen(root)), _first(root, disks))
 
 
+def _require_plain(root: Element) -> None:
+    """Refuse what one program reads in this way, and another one in that; libvirt itself writes none of it."""
+    for part in root:
+        if part.tag != "metadata" and "}" not in part.tag and any("}" in one.tag for one in part.iter()):
+            raise HypervisorError("domain_unreadable", f"It has elements of another namespace in {part.tag}")
+    for holder, tags in _ONCE.items():
+        for element in [root] if holder == "domain" else root.iterfind(f"devices//{holder}"):
+            for tag in tags:
+                if len(element.findall(tag)) > 1:
+                    raise HypervisorError("domain_unreadable", f"It has two elements {tag} in one {holder}")
+
+
 def _unseen(root: Element) -> t.Iterator[tuple[str, str]]:
     for kind, paths in _BESIDE.items():
         for path in paths:
             if root.find(path) is not None:
-                yield kind, path.split("}")[-1].split("/")[-1]
-    bootloader = (root.findtext("bootloader") or "").strip()
-    if bootloader and bootloader != "pygrub" and (not bootloader.startswith("/usr/") or ".." in bootloader):
-        yield "kernel", f"bootloader {bootloader}"
+                yield kind, path.split("}")[-1].replace("devices/", "").replace("*/", "")
+    for emulator in root.iterfind("devices/emulator"):
+        program = (emulator.text or "").strip()
+        if not _is_below(program, ("/usr/",)) or not program.rpartition("/")[2].startswith(_EMULATORS):
+            yield "commandline", f"emulator {program}"
+    yield from _bootloader(root)
     loader = (root.findtext("os/loader") or "").strip()
-    if loader and (not loader.startswith(_FIRMWARE) or ".." in loader):
+    if loader and not _is_below(loader, _FIRMWARE):
         yield "firmware", f"loader {loader}"
+    yield from _remembered(root)
+
+
+def _bootloader(root: Element) -> t.Iterator[tuple[str, str]]:
+    """Xen's own is shown the disk; others fetch a kernel from elsewhere, as it does where it is given another file."""
+    program = (root.findtext("bootloader") or "").strip()
+    is_own = program == "pygrub" or (_is_below(program, ("/usr/",)) and program.endswith("/pygrub"))
+    if program and not is_own:
+        yield "kernel", f"bootloader {program}"
+    for word in (root.findtext("bootloader_args") or "").split():
+        if not word.startswith("-"):
+            yield "kernel", f"bootloader_args {word}"
+
+
+def _remembered(root: Element) -> t.Iterator[tuple[str, str]]:
+    memory = root.find("os/nvram")
+    if memory is None:
+        return
+    template, source = memory.get("template"), memory.find("source")
+    if template and not _is_below(template, _FIRMWARE):
+        yield "firmware", f"nvram template {template}"
+    path = (memory.text or "").strip() if source is None else source.get("file", "?")
+    if path and not _is_below(path, _REMEMBERED):
+        yield "firmware", f"nvram {path}"
+
+
+def _is_below(path: str, places: tuple[str, ...]) -> bool:
+    return path.startswith(places) and ".." not in path
 
 
 def _first(root: Element, disks: t.Sequence[Disk]) -> str:
@@ -135,7 +198,7 @@ def _disk(disk: Element, *, is_xen: bool) -> Disk | None:
     # Without its driver's word libvirt reads raw; Xen calls that aio as well.
     return Disk(
         name,
-        path=_path(source),
+        path=_path(source, kind),
         format="raw" if stated == "aio" else stated,
         readonly=device == "cdrom" or disk.find("readonly") is not None or (_is_transient(disk) and not is_xen),
         removable=device in ("cdrom", "floppy"),
@@ -153,13 +216,16 @@ def _hidden(disk: Element, kind: str, source: Element | None) -> tuple[str, str]
         for tag in _ELSEWHERE:
             if holder.find(tag) is not None:
                 return "other_disks", f"it has {tag}"
-    if not _path(source).startswith("/"):
+    if source is not None and source.get("fdgroup") is not None:
+        return "other_disks", "it is a file that somebody holds open, of whatever name"
+    if not _path(source, kind).startswith("/"):
         return "other_disks", "it names no file or device"
     return None
 
 
-def _path(source: Element | None) -> str:
-    return "" if source is None else source.get("file") or source.get("dev") or ""
+def _path(source: Element | None, kind: str | None) -> str:
+    """Of several names libvirt takes that of the type."""
+    return "" if source is None else source.get("dev" if kind == "block" else "file", "")
 
 
 def _is_transient(disk: Element) -> bool:
@@ -174,7 +240,12 @@ def _below(disk: Element) -> tuple[tuple[Layer, ...], bool]:
         source, kind = store.find("source"), store.find("format")
         if source is None:
             return tuple(layers), True
-        is_plain = store.get("type") in ("file", "block") and all(source.find(tag) is None for tag in _ELSEWHERE)
-        layers.append(Layer(_path(source) if is_plain else "", None if kind is None else kind.get("type")))
+        is_plain = (
+            store.get("type") in ("file", "block")
+            and source.get("fdgroup") is None
+            and all(source.find(tag) is None for tag in _ELSEWHERE)
+        )
+        path = _path(source, store.get("type")) if is_plain else ""
+        layers.append(Layer(path, None if kind is None else kind.get("type")))
         store = store.find("backingStore")
     return tuple(layers), False

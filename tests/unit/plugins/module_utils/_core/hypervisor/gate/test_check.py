@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import HypervisorError
+
 from .conftest import (
     APPROVED,
     BLACKLISTED,
@@ -128,6 +130,11 @@ def test_the_record_of_an_overlay_does_not_make_it_a_copy(site: Site) -> None:
 def test_overlays_need_a_record_where_the_site_wants_it(site: Site) -> None:
     xml = domain_xml(disk_xml(site.overlay(site.files[APPROVED])))
     assert site.codes(xml, overlays="record") == ["disk_foreign"]
+    copy = site.copy()
+    site.record(copy)
+    xml = domain_xml(disk_xml(site.overlay(copy, name="on_a_copy.qcow2")))
+    assert site.codes(xml) == []
+    assert site.codes(xml, overlays="record") == ["record_differs"]
 
 
 @pytest.mark.parametrize(("image", "code"), [(BLACKLISTED, "blacklisted"), (REPLACED, "withdrawn")])
@@ -191,7 +198,15 @@ UNSEEN: t.Final = [
     ("network_disks", "<disk type='network'><source protocol='rbd' name='p/i'/><target dev='vdb'/></disk>"),
     ("other_disks", "<disk type='volume'><source pool='p' volume='v'/><target dev='vdb'/></disk>"),
     ("other_disks", "<disk type='file'><source file='/x'><slices/></source><target dev='vdb'/></disk>"),
+    ("other_disks", "<disk type='file'><source file='/x' fdgroup='given'/><target dev='vdb'/></disk>"),
+    ("other_disks", "<memory model='nvdimm'><source><path>/tmp/disk</path></source></memory>"),
     ("devices", "<hostdev mode='subsystem' type='pci'/>"),
+    ("devices", "<filesystem type='mount'><source dir='/'/><target dir='root'/></filesystem>"),
+    ("devices", "<interface type='hostdev' managed='yes'/>"),
+    ("firmware", "<interface type='user'><rom file='/tmp/boot.rom'/></interface>"),
+    ("commandline", "<emulator>/tmp/qemu-system-x86_64</emulator>"),
+    ("commandline", "<emulator>/usr/bin/../../tmp/qemu</emulator>"),
+    ("commandline", "<emulator>/usr/bin/env</emulator>"),
 ]
 
 
@@ -207,7 +222,17 @@ def test_what_the_gate_cannot_see_is_refused_unless_allowed(site: Site, kind: st
     [
         ("kernel", "<os><type>hvm</type><kernel>/boot/vmlinuz</kernel></os>", "disk_unseen"),
         ("kernel", "<bootloader>/tmp/pygrub</bootloader>", "disk_unseen"),
+        ("kernel", "<bootloader>/usr/lib/xen/bin/xenpvnetboot</bootloader>", "disk_unseen"),
+        (
+            "kernel",
+            "<bootloader>/usr/bin/pygrub</bootloader><bootloader_args>--entry=1 /tmp/x</bootloader_args>",
+            "disk_unseen",
+        ),
         ("firmware", "<os><type>hvm</type><loader>/tmp/bios.bin</loader></os>", "disk_unseen"),
+        ("firmware", "<os><type>hvm</type><nvram template='/tmp/vars'/></os>", "disk_unseen"),
+        ("firmware", "<os><type>hvm</type><nvram>/tmp/vars</nvram></os>", "disk_unseen"),
+        ("firmware", "<os><type>hvm</type><acpi><table type='slic'>/tmp/slic</table></acpi></os>", "disk_unseen"),
+        ("boot", "<os><type>hvm</type><bootmenu enable='yes'/></os>", "disk_unseen"),
         ("commandline", "<q:commandline xmlns:q='http://libvirt.org/schemas/domain/qemu/1.0'/>", "disk_unseen"),
         ("boot", "<os><type>hvm</type><boot dev='network'/><boot dev='hd'/></os>", "no_image_disk"),
     ],
@@ -216,6 +241,39 @@ def test_ways_past_the_disks_are_refused_unless_allowed(site: Site, kind: str, h
     xml = domain_xml(disk_xml(site.overlay(site.files[APPROVED])), head=head)
     assert site.codes(xml) == [code]
     assert site.codes(xml, allow=frozenset({kind})) == []
+
+
+def test_what_hosts_have_by_themselves_may_be_used(site: Site) -> None:
+    head = (
+        "<bootloader>/usr/lib/xen-4.17/bin/pygrub</bootloader><bootloader_args>--entry=1</bootloader_args>"
+        "<os><type>hvm</type><loader>/usr/share/OVMF/OVMF_CODE.fd</loader><bootmenu enable='no'/>"
+        "<nvram template='/usr/share/OVMF/OVMF_VARS.fd'>/var/lib/libvirt/qemu/nvram/a.fd</nvram></os>"
+    )
+    disk = disk_xml(site.overlay(site.files[APPROVED]))
+    for emulator in ("/usr/bin/kvm", "/usr/libexec/qemu-kvm", "/usr/lib/xen-4.17/bin/qemu-system-i386"):
+        devices = f"<emulator>{emulator}</emulator><interface type='user'><rom bar='off'/></interface>"
+        assert site.codes(domain_xml(disk, head=head, devices=devices)) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "instead"),
+    [
+        ("<target ", "<source file='/tmp/other'/><target "),
+        ("<source ", "<x:source xmlns:x='urn:x' file='/tmp/other'/><source "),
+        ("<devices>", "<os><kernel/></os><os/><devices>"),
+    ],
+)
+def test_xml_that_programs_read_differently_is_refused(site: Site, given: str, instead: str) -> None:
+    xml = domain_xml(disk_xml(site.overlay(site.files[APPROVED])))
+    with pytest.raises(HypervisorError) as caught:
+        site.ask(xml.replace(given, instead, 1))
+    assert caught.value.code == "domain_unreadable"
+
+
+def test_the_name_that_belongs_to_the_type_of_a_disk_counts(site: Site) -> None:
+    approved = site.overlay(site.files[APPROVED])
+    both = disk_xml(approved).replace("type='file'", "type='block'").replace("<source ", "<source dev='/nowhere' ")
+    assert site.codes(domain_xml(both)) == ["not_found"]
 
 
 def test_the_first_disk_must_be_the_image(site: Site) -> None:
@@ -243,6 +301,18 @@ def test_what_is_no_plain_file_below_is_refused(site: Site, name: str) -> None:
     path = site.overlay("/" + "x" * (len(name) - 1))
     path.write_bytes(path.read_bytes().replace(b"/" + b"x" * (len(name) - 1), name.encode()))
     assert site.codes(domain_xml(disk_xml(path))) == ["chain_refused"]
+
+
+def test_a_way_back_after_a_link_is_followed_as_the_system_does(site: Site) -> None:
+    """QEMU opens the name as it stands there: the other file, and not what the name is without the link."""
+    shown, meant = site.directory / "shown", site.directory / "meant"
+    (meant / "deep").mkdir(parents=True)
+    shown.mkdir()
+    (meant / "image").write_bytes(b"\0" * 4096)
+    (shown / "image").symlink_to(site.files[APPROVED])
+    (shown / "link").symlink_to(meant / "deep")
+    for name in (f"{shown}/link/../image", "shown/link/../image"):
+        assert site.codes(domain_xml(disk_xml(site.overlay(name)))) == ["disk_foreign"]
 
 
 def test_a_chain_without_an_end_is_refused(site: Site) -> None:
