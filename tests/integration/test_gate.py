@@ -290,6 +290,26 @@ def test_a_running_machine_is_asked_and_then_ended_when_its_image_is_blacklisted
     assert running.end() == {}
 
 
+def test_a_machine_that_was_good_again_gets_its_grace_anew(node: Node, domain: Path, running: Running) -> None:
+    name = f"gate-{domain.stem}"
+    node.libvirtd.virsh("create", domain)
+    actions = []
+    try:
+        for decision, minutes in (("blacklist", 0), ("clear", 5), ("blacklist", 90), ("blacklist", 100)):
+            node.world.decide(decision, APPROVED)
+            actions.append(running.end(later=timedelta(minutes=minutes))[name].action)
+        assert actions == ["shutdown", None, "shutdown", "wait"]
+        # What an administrator has chosen is not forgotten by the timer's run.
+        node.world.decide("clear", APPROVED)
+        assert running.end(later=timedelta(minutes=101))[name].action is None
+        chosen = {"images": frozenset({APPROVED})}
+        for minutes, action in ((110, "shutdown"), (111, None), (171, "destroy")):
+            told = running.end(later=timedelta(minutes=minutes), **(chosen if action else {}))
+            assert told[name].action == action
+    finally:
+        node.world.decide("clear", APPROVED)
+
+
 def test_machines_of_an_image_a_list_or_an_endorser_end_at_once(node: Node, running: Running) -> None:
     endorser = node.world.pki.endorser
     for chosen in (

@@ -28,6 +28,8 @@ NOTES: t.Final = "/run/hepix-vmimages/ending"
 FINAL: t.Final = frozenset({"withdrawn", "blacklisted", "revoked", "list_expired", "image_expired", "ttl_over"})
 #: The code of what an administrator has chosen.
 CHOSEN: t.Final = "chosen"
+#: What stands after the time in the note of a chosen one.
+_FOR_CHOICE: t.Final = " chosen"
 
 
 @dataclass(frozen=True)
@@ -105,10 +107,14 @@ class Ender:
         except VmimagesError as error:
             has_ended = error.code == "hypervisor_refused" and uuid not in self.virsh.running()
             return None if has_ended else _failed(uuid, error)
-        if dry or planned.action in (None, "wait"):
+        if dry or planned.action == "wait":
             return planned
         try:
-            self._do(planned, now)
+            if planned.action is not None:
+                self._do(planned, now)
+            elif planned.code is None and not self._is_for_choice(uuid):
+                # Good again. When it ends another time, it gets its grace anew.
+                self._forget_one(uuid)
         except VmimagesError as error:
             return replace(planned, error=error)
         return planned
@@ -168,13 +174,20 @@ class Ender:
             return
         make_directory(self.notes)
         # First the note: a guest that does not listen is ended all the same.
-        write_atomic(self.notes / machine.uuid, to_text(now).encode(), mode=0o644)
+        note = f"{to_text(now)}{_FOR_CHOICE if machine.code == CHOSEN else ''}"
+        write_atomic(self.notes / machine.uuid, note.encode(), mode=0o644)
         self.virsh.shutdown(machine.uuid)
 
     def _noted(self, uuid: str) -> datetime | None:
         with contextlib.suppress(OSError, ValueError):
-            return from_text((self.notes / uuid).read_text().strip())
+            return from_text((self.notes / uuid).read_text().strip().removesuffix(_FOR_CHOICE))
         return None
+
+    def _is_for_choice(self, uuid: str) -> bool:
+        """Whether somebody chose it: its verdict has nothing to say about that."""
+        with contextlib.suppress(OSError):
+            return (self.notes / uuid).read_text().endswith(_FOR_CHOICE)
+        return False
 
     def _forget(self, running: t.Container[str]) -> None:
         with contextlib.suppress(FileNotFoundError), storage_errors(self.notes):
