@@ -265,6 +265,31 @@ def test_a_disk_that_was_exchanged_is_left_where_it_is(node: Node) -> None:
     assert "is not the disk that was made for it" in done.warnings[0] and overlay.read_text() == "somebody's"
 
 
+def test_a_disk_is_known_again_when_its_file_system_got_another_number(node: Node) -> None:
+    node.done()
+    (path,) = node.records.iterdir()
+    document = record(node)
+    document["disk"]["device"] += 1
+    path.write_text(json.dumps(document))
+    assert node.done()["instances"][0]["code"] is None
+    assert not node.done(state="absent").warnings and list(node.disks.iterdir()) == []
+
+
+def test_a_domain_with_the_uuid_of_another_instance_takes_nothing_of_it_away(node: Node) -> None:
+    node.done()
+    uuid = node.domain().UUIDString()
+    node.domain().destroy()
+    node.domain().undefine()
+    node.driver.defineXML(
+        f"<domain type='test'><name>other</name><uuid>{uuid}</uuid><memory>1</memory>"
+        "<os><type>hvm</type></os></domain>"
+    )
+    for state in ("absent", "present"):
+        assert node.run(name="other", state=state)["code"] == "instance_foreign"
+    assert (node.disks / "worker.qcow2").exists() and list(node.records.iterdir())
+    node.driver.lookupByName("other").undefine()
+
+
 def test_what_an_ended_call_left_is_taken_up_again(node: Node) -> None:
     assert node.run(contexts=[{"iso": ISO, "path": str(node.bench.work / "missing" / "x.iso")}])["code"] == "not_found"
     assert record(node)["made"][0] == str(node.disks / "worker.qcow2")

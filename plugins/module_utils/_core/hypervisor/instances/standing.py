@@ -57,6 +57,7 @@ def find(wish: Wish, connections: Connections, names: Names) -> Standing:
     record = records.read(wish.records_dir, uuid)
     if record is None:
         raise _foreign(wish, f"there is a domain of this name, and no record of it in {wish.records_dir}")
+    _require_its(wish, record)
     return Standing(
         uuid,
         record,
@@ -73,9 +74,15 @@ def _recorded(wish: Wish, names: Names) -> Standing:
     if record is None and wish.uuid is None:
         known = names.find(wish)
         record = None if known is None else records.read(wish.records_dir, known)
-    if record is not None and (record.name, record.connection) != (wish.name, wish.connection):
-        raise _foreign(wish, f"the UUID {uuid} is that of {record.name} on {record.connection}")
+    if record is not None:
+        _require_its(wish, record)
     return Standing(record.uuid if record else uuid, record)
+
+
+def _require_its(wish: Wish, record: Record) -> None:
+    """Whoever may define a domain chooses its name and UUID: the files of another instance are not its own."""
+    if (record.name, record.connection) != (wish.name, wish.connection):
+        raise _foreign(wish, f"the UUID {record.uuid} is that of {record.name} on {record.connection}")
 
 
 def _foreign(wish: Wish, why: str) -> HypervisorError:

@@ -110,7 +110,8 @@ def is_recorded(disk: DiskRecord) -> bool | None:
         with contextlib.suppress(OSError):
             return stat.S_ISBLK(Path(disk.path).stat().st_mode)
         return None
-    return stat.S_ISREG(found.st_mode) and (found.st_dev, found.st_ino) == (disk.device, disk.inode)
+    # File systems may have other numbers after a restart of the host; that of the file stays.
+    return stat.S_ISREG(found.st_mode) and found.st_ino == disk.inode
 
 
 def virtual_size(path: Path, image_format: str) -> int:
@@ -150,13 +151,23 @@ def make(wish: VolumeWish, approved: Approved, temporary: Path) -> None:
         else:
             clone.copy(source, temporary, 0o600, sha512=approved.sha512, shown=approved.path)
         _require_same(source, approved)
-        with storage_errors(wish.path):
-            os.chown(temporary, -1 if wish.owner is None else wish.owner, -1 if wish.group is None else wish.group)
-            temporary.chmod(wish.mode)
         if wish.size is not None and wish.method != "overlay":
             grow(temporary, wish.format(approved), wish.size)
+        _hand_over(wish, temporary)
     finally:
         os.close(source)
+
+
+def _hand_over(wish: VolumeWish, temporary: Path) -> None:
+    """Make it durable and its owner's. Not by its name: who may write to the directory could put a link there."""
+    with storage_errors(wish.path):
+        descriptor = os.open(temporary, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            os.fchown(descriptor, -1 if wish.owner is None else wish.owner, -1 if wish.group is None else wish.group)
+            os.fchmod(descriptor, wish.mode)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def grow(path: Path, image_format: str, size: int) -> None:
