@@ -281,8 +281,7 @@ def test_a_domain_with_the_uuid_of_another_instance_takes_nothing_of_it_away(nod
     node.domain().destroy()
     node.domain().undefine()
     node.driver.defineXML(
-        f"<domain type='test'><name>other</name><uuid>{uuid}</uuid><memory>1</memory>"
-        "<os><type>hvm</type></os></domain>"
+        f"<domain type='test'><name>other</name><uuid>{uuid}</uuid><memory>1</memory><os><type>hvm</type></os></domain>"
     )
     for state in ("absent", "present"):
         assert node.run(name="other", state=state)["code"] == "instance_foreign"
