@@ -69,7 +69,8 @@ def read(window: Window) -> Head:
             raise window.refuse("disk_damaged", "is marked as corrupt")
         if incompatible & ~_KNOWN_FEATURES:
             raise window.refuse("disk_unsupported", f"needs unknown features ({incompatible:#x})")
-    stated = _extensions(window, length, 1 << cluster_bits)
+    # They end where the name of the backing file begins: what looks like one behind it is none for others.
+    stated = _extensions(window, length, backing_at or 1 << cluster_bits)
     return Head(int(size), _name(window, backing_at, backing_size), stated)
 
 

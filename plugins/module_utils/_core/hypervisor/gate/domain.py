@@ -159,7 +159,12 @@ def _is_below(path: str, places: tuple[str, ...]) -> bool:
 
 
 def _first(root: Element, disks: t.Sequence[Disk]) -> str:
-    """The devices' own order excludes that of the system; without both it is the first disk."""
+    """The devices' own order excludes that of the system; without both it is the first disk.
+
+    Xen shows its bootloader the first of all disks, a CD-ROM as well, whatever the order says.
+    """
+    if root.find("bootloader") is not None:
+        return disks[0].name if disks else ""
     ordered = []
     for device in root.findall("devices/*"):
         boot = device.find("boot")

@@ -28,8 +28,8 @@ REPLACED = "888dcdc4-9ab1-4fc8-a7ba-b7a5428ecb3d"
 ISO = b"\0" * 32769 + b"CD001" + b"\0" * 4096
 
 
-def qemu_img(*arguments: str | Path) -> None:
-    subprocess.run(["qemu-img", *map(str, arguments)], check=True, capture_output=True, timeout=60)
+def qemu_img(*arguments: str | Path) -> bytes:
+    return subprocess.run(["qemu-img", *map(str, arguments)], check=True, capture_output=True, timeout=60).stdout
 
 
 def disk_xml(

@@ -286,6 +286,16 @@ def test_the_first_disk_must_be_the_image(site: Site) -> None:
     assert site.codes(domain_xml(image, ordered), iso_directories=(site.directory,)) == ["no_image_disk"]
 
 
+def test_the_bootloader_of_xen_is_shown_the_first_disk_whatever_it_is(site: Site) -> None:
+    iso = site.directory / "installer.iso"
+    iso.write_bytes(ISO)
+    image, cdrom = disk_xml(site.overlay(site.files[APPROVED])), disk_xml(iso, "raw", device="cdrom", target="hdc")
+    head = "<bootloader>/usr/bin/pygrub</bootloader>"
+    assert site.codes(domain_xml(image, cdrom, head=head), iso_directories=(site.directory,)) == []
+    assert site.codes(domain_xml(cdrom, image, head=head), iso_directories=(site.directory,)) == ["no_image_disk"]
+    assert site.codes(domain_xml(cdrom, image), iso_directories=(site.directory,)) == []
+
+
 def test_all_disks_must_pass(site: Site) -> None:
     foreign = site.directory / "foreign.img"
     foreign.write_bytes(b"\0" * 4096)
@@ -331,6 +341,20 @@ def test_a_format_that_is_not_told_is_not_guessed(site: Site) -> None:
     octets = path.read_bytes()
     at = octets.index(b"\xe2\x79\x2a\xca")
     path.write_bytes(octets[:at] + b"\x12\x34\x56\x78" + octets[at + 4 :])
+    assert site.codes(domain_xml(disk_xml(path))) == ["chain_refused"]
+
+
+def test_a_format_behind_the_name_of_the_backing_file_is_none(site: Site) -> None:
+    """A name of four characters that would be read as an extension, with a format after it."""
+    site.overlay(site.files[APPROVED], name="abcd")
+    path = site.overlay("abcd", "qcow2", "hidden.qcow2")
+    octets = path.read_bytes()
+    head = octets[:8] + (112).to_bytes(8, "big") + octets[16:112]
+    behind = b"abcd" + bytes(4) + b"\xe2\x79\x2a\xca" + (5).to_bytes(4, "big") + b"qcow2" + bytes(11)
+    path.write_bytes((head + behind).ljust(512, b"\0") + octets[512:])
+    assert int.from_bytes(head[100:104], "big") == 112
+    told = json.loads(qemu_img("info", "-U", "--output=json", path))
+    assert told["backing-filename"] == "abcd" and "backing-filename-format" not in told
     assert site.codes(domain_xml(disk_xml(path))) == ["chain_refused"]
 
 
