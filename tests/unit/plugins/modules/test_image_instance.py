@@ -238,9 +238,28 @@ def test_an_instance_of_another_version_is_made_anew_only_when_told(own_node: No
     result = own_node.run()
     assert result["code"] == "instance_outdated" and "2.0" in result["msg"] and overlay.stat().st_ino == before
     planned, done = own_node.done(check=True, rebuild=True), own_node.done(rebuild=True)
-    assert actions(planned) == actions(done) == ["stop", "remove", "make_disk", "record", "redefine", "start"]
+    assert actions(planned) == actions(done) == ["make_disk", "stop", "remove", "record", "redefine", "start"]
     assert facts(overlay)["backing-filename"] == str(cached(own_node))
     assert own_node.done(rebuild=True)["changed"] is False
+
+
+def test_a_machine_goes_on_where_no_other_disk_can_be_made_for_it(node: Node) -> None:
+    node.done()
+    overlay = node.disks / "worker.qcow2"
+    before = overlay.stat().st_ino
+    result = node.run(rebuild=True, disk={"path": str(node.bench.work / "missing" / "worker.qcow2")})
+    assert result["code"] == "convert_failed", result["msg"]
+    assert node.domain().isActive() and overlay.stat().st_ino == before
+    assert node.done()["changed"] is False
+
+
+def test_what_came_to_be_where_a_disk_was_is_not_taken_away(node: Node) -> None:
+    node.done()
+    moved = node.disks / "moved.qcow2"
+    node.done(rebuild=True, disk={"path": str(moved)})
+    node.done(name="second", disk={"path": str(node.disks / "worker.qcow2")})
+    node.done(state="absent")
+    assert (node.disks / "worker.qcow2").exists() and not moved.exists()
 
 
 def test_what_others_made_is_neither_changed_nor_removed(node: Node) -> None:

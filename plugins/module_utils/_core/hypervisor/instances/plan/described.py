@@ -55,7 +55,10 @@ def instance_record(making: Making, until: datetime | None, *, is_new: bool) -> 
     if wish.output != "domain" and wish.dest is not None:
         made.append(str(wish.dest))
     # A context disk that is wanted no more still goes with the instance.
-    made += [path for path in (standing.record.made if standing.record else ()) if path not in made]
+    if standing.record is not None:
+        # Its former disk is gone with this one: what comes to be there is somebody else's.
+        gone = {*made, standing.record.disk.path} if is_new else set(made)
+        made += [path for path in standing.record.made if path not in gone]
     unknown = records.DiskRecord(str(making.volume.path), making.volume.kind, "raw", None, 0, 0)
     return Record(
         uuid=standing.uuid,

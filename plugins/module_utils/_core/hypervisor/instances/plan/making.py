@@ -81,12 +81,15 @@ def plan_making(making: Making) -> Plan:
     plan.warnings += [f"{wish.name}: {sentence}" for sentence in doubts(machine)]
     text, differences = _written(making, machine)
     is_stopped = standing.is_active and is_made
-    if is_stopped:
-        plan.add("stop", lambda: domains.stop(standing.domain, wish.patience))
-    if is_replaced and old is not None:
-        add_files(plan, old, [path for path in old.made if path == old.disk.path])
+
+    def clear() -> None:
+        if is_stopped:
+            plan.add("stop", lambda: domains.stop(standing.domain, wish.patience))
+        if is_replaced and old is not None:
+            add_files(plan, old, [path for path in old.made if path == old.disk.path])
+
     record = instance_record(making, until, is_new=is_made)
-    _add_disk_and_record(plan, making, record, is_made=is_made)
+    _add_disk_and_record(plan, making, record, clear if is_made else None)
     is_context_new = _add_contexts(plan, making)
     _add_growth(plan, making, is_active=standing.is_active and not is_stopped, is_made=is_made)
     if wish.output == "domain":
@@ -169,10 +172,11 @@ def _written(making: Making, machine: Machine) -> tuple[str, tuple[compare.Diffe
 # the steps
 
 
-def _add_disk_and_record(plan: Plan, making: Making, record: Record, *, is_made: bool) -> None:
+def _add_disk_and_record(plan: Plan, making: Making, record: Record, clear: t.Optional[t.Callable[[], None]]) -> None:
+    """`clear` adds the steps that make room for a new disk; None where the disk that is there stays."""
     wish, volume = making.wish, making.volume
     told = str(wish.records_dir / f"{record.uuid}.json")
-    if not is_made:
+    if clear is None:
         if record != making.standing.record:
             plan.add("record", lambda: _write(wish, record), path=told)
         return
@@ -200,7 +204,12 @@ def _add_disk_and_record(plan: Plan, making: Making, record: Record, *, is_made:
             with contextlib.suppress(OSError):
                 temporary.unlink()
 
+    # A machine goes on, and keeps its disk, until there is another one for it; a device has room for one only.
+    if volume.kind == "device":
+        clear()
     plan.add("make_disk", make, path=str(volume.path), method=volume.method)
+    if volume.kind != "device":
+        clear()
     plan.add("record", note, path=told)
 
 
