@@ -17,6 +17,7 @@ from ...errors import HypervisorError, VmimagesError
 from ...times import from_text, to_text
 from ...transfer.atomic import make_directory, storage_errors, write_atomic
 from ..instances import records
+from . import images
 from .check import Answer, check
 from .domain import read
 from .settings import ENFORCE, Settings
@@ -141,11 +142,22 @@ class Ender:
             return self._with_action(replace(machine, code=CHOSEN, detail="It was chosen."), now)
         if exempt or not answer.errors:
             return machine
-        final = [error for error in answer.errors if self._is_final(error)]
-        told = (final or list(answer.errors))[0]
+        errors = [*answer.errors, *self._by_record(record, now)]
+        final = [error for error in errors if self._is_final(error)]
+        told = (final or errors)[0]
         machine = replace(machine, code=told.code, detail=told.sentence)
         ends = final and self.settings.policy == ENFORCE
         return self._with_action(machine, now) if ends else machine
+
+    def _by_record(self, record: records.Record | None, now: datetime) -> t.Iterator[VmimagesError]:
+        """What is said of the recorded image: a machine does not outlive it because its files were put out of sight."""
+        if record is None:
+            return
+        try:
+            verdicts = images.Verdicts.load(self.settings.state_dir, now, self.settings.max_age)
+            images.judge_record(verdicts, record.image)
+        except VmimagesError as error:
+            yield error
 
     def _is_final(self, error: VmimagesError) -> bool:
         """A newer version of an image forbids to start the older one, and is no reason to end what works."""
