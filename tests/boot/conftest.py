@@ -27,11 +27,15 @@ from pathlib import Path
 
 import pytest
 
-from ..integration.conftest import ansible_environment, run_playbook  # noqa: F401 - fixtures
+from ..integration import conftest as integration
 from . import images
 from .prepared import Prepared, prepare
 
 NEEDS: t.Final = ("root", "mmdebstrap", "qemu-system-x86_64", "sfdisk", "mke2fs", "setpriv", "/dev/loop-control")
+# Fixtures, under the names by which tests ask for them.
+ansible_environment = integration.ansible_environment
+run_playbook = integration.run_playbook
+
 CHECKOUT: t.Final = Path(__file__).resolve().parents[2]
 
 
@@ -80,13 +84,13 @@ def logs() -> Path:
 
 
 @pytest.fixture(scope="session")
-def el5_like(run_playbook: t.Any, tmp_path_factory: pytest.TempPathFactory) -> Prepared:  # noqa: F811
+def el5_like(run_playbook: t.Any, tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     """The image in the layout of EL5, after the role."""
     return prepare(images.el5_like(), tmp_path_factory.mktemp("el5_like"), run_playbook)
 
 
 @pytest.fixture(scope="session")
-def modern(run_playbook: t.Any, tmp_path_factory: pytest.TempPathFactory) -> Prepared:  # noqa: F811
+def modern(run_playbook: t.Any, tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     """The image of Debian 12, after the role."""
     return prepare(images.modern(), tmp_path_factory.mktemp("modern"), run_playbook)
 

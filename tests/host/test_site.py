@@ -54,9 +54,13 @@ def curl(host: Machine, path: str, *options: str) -> tuple[int, dict[str, str], 
     """The cache's answer, as somebody on that machine gets it: status, headers, body."""
     address = f"https://cache.example.org{path}"
     told = host.run("curl", "-s", "-i", "-m", "20", "--cacert", CA, *options, address).stdout
-    head, _, body = told.partition("\r\n\r\n") if "\r\n\r\n" in told else told.partition("\n\n")
+    head, _blank, body = told.partition("\r\n\r\n") if "\r\n\r\n" in told else told.partition("\n\n")
     first, *rest = head.splitlines()
-    return int(first.split()[1]), {k.lower(): v.strip() for k, _, v in (line.partition(":") for line in rest)}, body
+    return (
+        int(first.split()[1]),
+        {key.lower(): value.strip() for key, value in (line.split(":", 1) for line in rest)},
+        body,
+    )
 
 
 @pytest.fixture(scope="module")

@@ -42,7 +42,7 @@ def grid(demo_ca: t.Any, now: t.Any, tmp_path: Path, ansible_environment: dict[s
 
 
 def _write_database(path: Path, erin: Endorser, wanted: Image, other: Image) -> None:
-    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
         for statement in STATEMENTS:
             connection.execute(statement)
         person = erin.person

@@ -35,7 +35,7 @@ USERS = ("trustAnchor", "userName", "password")
 def database(tmp_path: Path) -> Path:
     """One list with three images, of which two are wanted, and one is no longer there."""
     path = tmp_path / "vmcatcher db?.sqlite"
-    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
         for name, columns in TABLES.items():
             connection.execute(f'CREATE TABLE "{name}" ({columns})')
         for column in USERS:
@@ -58,7 +58,7 @@ def database(tmp_path: Path) -> Path:
 
 
 def _change(database: Path, statement: str, *values: t.Any) -> None:
-    with contextlib.closing(sqlite3.connect(database)) as connection, connection:
+    with contextlib.closing(sqlite3.connect(database, isolation_level=None)) as connection:
         connection.execute(statement, values)
 
 

@@ -119,7 +119,7 @@ def _unseen(root: Element) -> t.Iterator[tuple[str, str]]:
     for kind, paths in _BESIDE.items():
         for path in paths:
             if root.find(path) is not None:
-                yield kind, path.split("}")[-1].replace("devices/", "").replace("*/", "")
+                yield kind, path.rpartition("}")[2].replace("devices/", "").replace("*/", "")
     for emulator in root.iterfind("devices/emulator"):
         program = (emulator.text or "").strip()
         if not _is_below(program, ("/usr/",)) or not program.rpartition("/")[2].startswith(_EMULATORS):
