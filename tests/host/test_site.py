@@ -56,11 +56,8 @@ def curl(host: Machine, path: str, *options: str) -> tuple[int, dict[str, str], 
     told = host.run("curl", "-s", "-i", "-m", "20", "--cacert", CA, *options, address).stdout
     head, _blank, body = told.partition("\r\n\r\n") if "\r\n\r\n" in told else told.partition("\n\n")
     first, *rest = head.splitlines()
-    return (
-        int(first.split()[1]),
-        {key.lower(): value.strip() for key, value in (line.split(":", 1) for line in rest)},
-        body,
-    )
+    headers = {key.lower(): value.strip() for key, value in (line.split(":", 1) for line in rest)}
+    return int(first.split()[1]), headers, body
 
 
 @pytest.fixture(scope="module")
