@@ -21,8 +21,10 @@ _BOARD: t.Final = re.compile(r"pc-(?:i440fx|(q35))-[0-9.]+")
 #: What libvirt adds to no domain by itself: ways past the image, and into the host.
 _EXTRAS: t.Final = (
     *(f"devices/{tag}" for tag in ("filesystem", "hostdev", "lease", "redirdev", "shmem", "vsock")),
-    *(f"os/{tag}" for tag in ("kernel", "initrd", "cmdline", "dtb")),
+    *("devices/memory", "devices/*/rom[@file]", "devices/*/boot"),
+    *(f"os/{tag}" for tag in ("kernel", "initrd", "cmdline", "dtb", "shim", "nvram", "acpi", "bootmenu")),
     *(f"{{http://libvirt.org/schemas/domain/{driver}/1.0}}commandline" for driver in ("qemu", "xen")),
+    "{http://libvirt.org/schemas/domain/qemu/1.0}override",
 )
 _Element = ElementTree.Element
 
@@ -70,6 +72,8 @@ def facts(domain: str) -> dict[str, t.Any]:
     root = read_domain(domain)
     system = root.find("os/type")
     kind = {} if system is None else {"system": _text(system), "machine": _board(system.get("machine"))}
+    if _text(system) == "hvm":
+        kind["boot"] = " ".join(boot.get("dev", "") for boot in root.iterfind("os/boot"))
     cpu = root.find("cpu")
     found: dict[str, t.Any] = {
         "type": root.get("type"),
@@ -187,4 +191,4 @@ def _logs(root: _Element) -> set[str]:
 
 
 def _extras(root: _Element) -> list[str]:
-    return [path.split("}")[-1].split("/")[-1] for path in _EXTRAS for _one in root.iterfind(path)]
+    return [path.split("}")[-1].split("/")[-1].split("[")[0] for path in _EXTRAS for _one in root.iterfind(path)]

@@ -130,7 +130,12 @@ def test_a_disk_that_nobody_wanted_is_told(make: Make) -> None:
     [
         ("</devices>", "<hostdev mode='subsystem' type='pci'/>", "hostdev"),
         ("</devices>", "<filesystem type='mount'><source dir='/'/><target dir='host'/></filesystem>", "filesystem"),
+        ("</devices>", "<sound model='ich6'><rom file='/tmp/boot.rom'/></sound>", "rom"),
+        ("</devices>", "<redirdev bus='usb' type='spicevmc'/>", "redirdev"),
+        ("</devices>", "<memory model='nvdimm'/>", "memory"),
         ("</os>", "<kernel>/srv/vmlinuz</kernel>", "kernel"),
+        ("</os>", "<nvram>/tmp/vars</nvram>", "nvram"),
+        ("</os>", "<bootmenu enable='yes'/>", "bootmenu"),
         ("</domain>", "<q:commandline xmlns:q='http://libvirt.org/schemas/domain/qemu/1.0'/>", "commandline"),
     ],
 )
@@ -138,6 +143,12 @@ def test_a_way_past_the_image_is_told(make: Make, before: str, addition: str, wh
     wanted = domain_xml(make("kvm"))
     found = differences(wanted, wanted.replace(before, addition + before))
     assert [(one.what, one.wanted, one.found) for one in found] == [("extras", [], [what])]
+
+
+def test_another_order_of_the_start_is_told(make: Make) -> None:
+    wanted = domain_xml(make("kvm"))
+    found = differences(wanted, wanted.replace('<boot dev="hd" />', '<boot dev="network" /><boot dev="hd" />'))
+    assert [(one.what, one.wanted, one.found) for one in found] == [("boot", "hd", "network hd")]
 
 
 def test_however_many_layers_there_are_they_are_told(make: Make) -> None:
