@@ -104,5 +104,5 @@ bench: .venv/.tests collection
 
 clean:
 	@cache="$${HEPIX_VMIMAGES_BOOT_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/hepix-vmimages-boot}"; \
-		rm -rf "$$cache"/el5_like[-.]* "$$cache"/modern[-.]* "$$cache"/dom0[-.]*
+		rm -rf "$$cache"/el5_like[-.]* "$$cache"/modern[-.]* "$$cache"/dom0[-.]* "$$cache"/hosts
 	rm -rf .venv .nox .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info

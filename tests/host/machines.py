@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Machines: Debian 12 with its own systemd as process 1, in namespaces of their own, made in seconds and thrown away.
 
-A tree is made once (kept in ``.venv/hosts``, named after its recipe); each machine is a layer over it. The packages
-that roles install are in its apt cache, so that a machine needs no way to the world.
+A tree is made once (kept beside the images that are booted, named after its recipe); each machine is a layer over it.
+The packages that roles install are in its apt cache, so that a machine needs no way to the world.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-KEPT = HERE.parents[1] / ".venv" / "hosts"
+from ..boot import images
+
 SUITE = "bookworm"
 INCLUDED = "systemd-sysv,dbus,python3-apt,iproute2,openssh-server,ca-certificates,curl"
 #: In the apt cache of a tree, not installed.
@@ -51,10 +51,12 @@ def base_tree() -> Path:
         "--customize-hook=ln -sf /dev/null $1/etc/systemd/system/systemd-networkd-wait-online.service",
         SUITE,
     ]
-    tree = KEPT / f"{SUITE}-{hashlib.sha256(' '.join(recipe).encode()).hexdigest()[:16]}"
+    # Not within the checkout, which tools copy whole: no host's links into /proc can be copied.
+    kept = images.cache() / "hosts"
+    tree = kept / f"{SUITE}-{hashlib.sha256(' '.join(recipe).encode()).hexdigest()[:16]}"
     if not tree.is_dir():
-        KEPT.mkdir(parents=True, exist_ok=True)
-        KEPT.chmod(0o755)
+        kept.mkdir(parents=True, exist_ok=True)
+        kept.chmod(0o755)
         part = tree.with_suffix(".part")
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(mode=0o755)
