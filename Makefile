@@ -17,7 +17,8 @@ REPORT = .venv/demo-report.txt
 help:
 	@echo "make demo    the main path on this machine: publish, subscribe, approve, cache, verdict, withdraw (no root)"
 	@echo "make test    unit and integration tests (as root on Debian it installs nginx, chromium and others if missing)"
-	@echo "make test-boot  boot images under QEMU and Xen, emulated, and take a site through its life on machines of its own"
+	@echo "make test-boot  boot images under QEMU and Xen, emulated, take a site through its life on machines of its own,"
+	@echo "             apply the roles to whole systems, and carry the guides out"
 	@echo "             (root; 30 minutes at most; Debian's packages are fetched)"
 	@echo "make fuzz    feed the verifier with broken messages for SECONDS (60)"
 	@echo "make lint    ansible-test sanity, ansible-lint, mypy, ruff, Galaxy's importer, REUSE and others (nox --list)"
@@ -58,9 +59,12 @@ demo: collection
 # left when the other has nothing to do.
 WORKERS = --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
+# What is applied to whole systems, and what follows the guides, takes minutes: it is for test-boot.
+WHOLE = $(wildcard tests/integration/test_role_*.py) tests/integration/test_guides.py tests/integration/test_instances.py
+
 test: .venv/.tests collection
 	@tests/prepare
-	@$(ANSIBLE) $(BIN)/python -m pytest $(WORKERS) --durations=10 tests/integration tests/unit
+	@$(ANSIBLE) $(BIN)/python -m pytest $(WORKERS) --durations=10 $(WHOLE:%=--ignore=%) tests/integration tests/unit
 
 # An emulated machine keeps one core busy; images are built once, and kept in the user's cache.
 BOOT_WORKERS = --numprocesses logical --maxprocesses 2 --dist loadfile
@@ -68,7 +72,7 @@ BOOT_WORKERS = --numprocesses logical --maxprocesses 2 --dist loadfile
 test-boot: .venv/.tests collection
 	@tests/prepare
 	@tests/boot/prepare
-	@$(ANSIBLE) $(BIN)/python -m pytest $(BOOT_WORKERS) -o tmp_path_retention_policy=none --durations=10 tests/boot tests/host
+	@$(ANSIBLE) $(BIN)/python -m pytest $(BOOT_WORKERS) -o tmp_path_retention_policy=none --durations=10 tests/boot tests/host $(WHOLE)
 
 # Where there is no wheel of atheris for this Python, Hypothesis takes its place.
 .venv/.fuzz: .venv/.tests

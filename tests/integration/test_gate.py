@@ -439,6 +439,9 @@ def test_without_a_read_only_cache_libvirt_gives_the_image_away_and_the_gate_not
         assert "file_changed" in node.start(domain)
     finally:
         node.protect("ro")
+        os.chown(node.path(), 0, 0)
+        node.world.sync(verify=True)
+    assert node.start(domain) == ""
 
 
 def test_a_hook_without_its_gate_refuses_and_lets_everything_else_pass(node: Node, tmp_path: Path) -> None:
