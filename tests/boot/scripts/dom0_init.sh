@@ -41,22 +41,24 @@ for disk in /sys/block/vd*; do
 done
 xl info | grep -E '^(xen_version|xen_caps|virt_caps|free_memory)'
 
-# Where a guest of this configuration writes: xenconsoled's log, or the file of its serial line.
-log_of() {
-    file=$(sed -n 's/^serial *= *"file:\(.*\)"$/\1/p' "/jobs/$1.cfg")
-    echo "${file:-$logs/guest-$1.log}"
+# Where a guest of this configuration writes: what xenconsoled logs, and the file of its serial line where it has one.
+# With full virtualisation a guest has both: its kernel writes to both, and its services to the last console= only.
+logs_of() {
+    echo "$logs/guest-$1.log"
+    sed -n 's/^serial *= *"file:\(.*\)"$/\1/p' "/jobs/$1.cfg"
 }
 
 start() {
-    log=$(log_of "$1")
-    : >"$log"
+    written=$(logs_of "$1")
+    for log in $written; do : >"$log"; done
     xl create "/jobs/$1.cfg"
     status=$?
     if [ "$status" -ne 0 ]; then
         tail -n 30 /var/log/xen/bootloader*.log "/var/log/xen/qemu-dm-$1.log" "/var/log/xen/xl-$1.log" 2>/dev/null
         return "$status"
     fi
-    tail -n +1 -F "$log" 2>/dev/null &
+    # shellcheck disable=SC2086
+    tail -q -n +1 -F $written 2>/dev/null &
     follower=$!
     domain=$(xl domid "$1")
     (
