@@ -302,7 +302,7 @@ def test_a_machine_that_was_good_again_gets_its_grace_anew(node: Node, domain: P
         # What an administrator has chosen is not forgotten by the timer's run.
         node.world.decide("clear", APPROVED)
         assert running.end(later=timedelta(minutes=101))[name].action is None
-        chosen = {"images": frozenset({APPROVED})}
+        chosen: dict[str, t.Any] = {"images": frozenset({APPROVED})}
         for minutes, action in ((110, "shutdown"), (111, None), (171, "destroy")):
             told = running.end(later=timedelta(minutes=minutes), **(chosen if action else {}))
             assert told[name].action == action
