@@ -156,14 +156,6 @@ def test_taken_away_nothing_stays_but_the_data(tree: Tree) -> None:
     assert list((tree.root / "etc/hepix-vmimages").iterdir()) == []
 
 
-def test_every_variable_is_described_with_its_default() -> None:
-    specs = yaml.safe_load((ROLE / "meta/argument_specs.yml").read_text())["argument_specs"]["main"]["options"]
-    defaults = yaml.safe_load((ROLE / "defaults/main.yml").read_text())
-    assert {name: spec["default"] for name, spec in specs.items() if "default" in spec} == defaults
-    readme = (ROLE / "README.md").read_text()
-    assert [name for name in specs if f"`{name}`" not in readme] == []
-
-
 @pytest.mark.parametrize("name", ["present", "absent"])
 def test_what_is_handed_to_the_role_image_cache_is_known_there(name: str) -> None:
     known = yaml.safe_load((ROLES / "image_cache/meta/argument_specs.yml").read_text())["argument_specs"]["main"]

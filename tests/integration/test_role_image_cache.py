@@ -421,14 +421,6 @@ def test_the_role_hands_every_option_of_a_module_on(task: str, module: str) -> N
     assert set(loaded.ARGUMENTS) - set(given) == set()
 
 
-def test_every_variable_is_described_with_its_default() -> None:
-    specs = yaml.safe_load((ROLE / "meta/argument_specs.yml").read_text())["argument_specs"]["main"]["options"]
-    defaults = yaml.safe_load((ROLE / "defaults/main.yml").read_text())
-    assert {name: spec["default"] for name, spec in specs.items() if "default" in spec} == defaults
-    readme = (ROLE / "README.md").read_text()
-    assert [name for name in specs if f"`{name}`" not in readme] == []
-
-
 def test_the_pinned_versions_satisfy_the_collection() -> None:
     from packaging.requirements import Requirement
 

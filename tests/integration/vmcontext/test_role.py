@@ -284,11 +284,3 @@ def test_shellcheck_has_no_complaint() -> None:
 def test_every_shell_reads_the_scripts(shell: list[str]) -> None:
     for path in SHELL_FILES:
         subprocess.run([*shell, "-n", str(path)], check=True, capture_output=True, timeout=10)
-
-
-def test_the_readme_names_every_variable_with_its_default() -> None:
-    specs = yaml.safe_load((ROLE / "meta/argument_specs.yml").read_text())["argument_specs"]["main"]["options"]
-    defaults = yaml.safe_load((ROLE / "defaults/main.yml").read_text())
-    assert {name: spec["default"] for name, spec in specs.items() if "default" in spec} == defaults
-    readme = (ROLE / "README.md").read_text()
-    assert [name for name in specs if f"`{name}`" not in readme] == []
