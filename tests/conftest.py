@@ -134,7 +134,12 @@ def wheelhouse() -> pathlib.Path:
         options = ["--only-binary", ":all:", "--python-version", version, "--dest", str(part)]
         subprocess.run([*command, *options, "--requirement", str(requirements)], check=True, timeout=300)
         part.chmod(0o755)
-        part.rename(kept)
+        try:
+            part.rename(kept)
+        except OSError:
+            if not kept.is_dir():
+                raise
+            shutil.rmtree(part)  # another worker was quicker
     return kept
 
 
