@@ -51,32 +51,31 @@ class Room:
         upkeep = self._upkeep
         if upkeep.quota is None and upkeep.min_free is None:
             return None
-        arrived = self._arrived({*self._promised, name})
-        coming = sum(max(0, octets - arrived.get(one, 0)) for one, octets in {**self._promised, name: size}.items())
-        if upkeep.quota is not None:
-            held = self.held() - self._given_back
-            if held + coming > upkeep.quota:
-                return _refusal(
-                    "quota_exceeded",
-                    f"{name} ({size_text(size)}) does not fit into the cache: of its quota of "
-                    f"{size_text(upkeep.quota)} {size_text(held)} are taken",
-                    held + coming - upkeep.quota,
-                    held=held,
-                    quota=upkeep.quota,
-                    size=size,
-                )
-        if upkeep.min_free is not None:
-            free = self.free() + self._given_back
-            if free - coming < upkeep.min_free:
-                return _refusal(
-                    "space_short",
-                    f"{name} ({size_text(size)}) does not fit on the cache's file system: {size_text(free)} are free, "
-                    f"and {size_text(upkeep.min_free)} have to stay free",
-                    upkeep.min_free - (free - coming),
-                    free=free,
-                    min_free=upkeep.min_free,
-                    size=size,
-                )
+        sizes = {**self._promised, name: size}
+        free = self.free() + self._given_back
+        held, arrived = self._measure(sizes)
+        held -= self._given_back
+        coming = sum(max(0, octets - arrived.get(one, 0)) for one, octets in sizes.items())
+        if upkeep.quota is not None and held + coming > upkeep.quota:
+            return _refusal(
+                "quota_exceeded",
+                f"{name} ({size_text(size)}) does not fit into the cache: of its quota of "
+                f"{size_text(upkeep.quota)} {size_text(held)} are taken",
+                held + coming - upkeep.quota,
+                held=held,
+                quota=upkeep.quota,
+                size=size,
+            )
+        if upkeep.min_free is not None and free - coming < upkeep.min_free:
+            return _refusal(
+                "space_short",
+                f"{name} ({size_text(size)}) does not fit on the cache's file system: {size_text(free)} are free, "
+                f"and {size_text(upkeep.min_free)} have to stay free",
+                upkeep.min_free - (free - coming),
+                free=free,
+                min_free=upkeep.min_free,
+                size=size,
+            )
         return None
 
     def watch(self, name: str) -> t.Callable[[int], None]:
@@ -89,26 +88,29 @@ class Room:
 
         return guard
 
-    def held(self) -> int:
-        """The octets that the cache's directories hold, as the file system counts them."""
-        state = self._state
-        places = (state.downloading, state.current, state.expired, state.derived)
-        return sum(_allocated(entry) for place in places for entry in _entries(place))
-
     def free(self) -> int:
         """The octets that are free for the cache's owner."""
         with storage_errors(self._state.current):
             found = os.statvfs(self._state.current)
         return found.f_bavail * found.f_frsize
 
-    def _arrived(self, names: t.Collection[str]) -> dict[str, int]:
-        """What has come of files that are on their way: their parts begin with their names."""
+    def _measure(self, names: t.Collection[str]) -> tuple[int, dict[str, int]]:
+        """What the cache's directories hold, as the file system counts it, and what of that are parts of `names`.
+
+        Each file is looked at once, for it may be growing: what arrives between two looks would count twice, as held
+        and as still to come, and refuse a file that fits. Parts begin with the names of their files.
+        """
+        state = self._state
+        held = 0
         parts: dict[str, int] = {}
-        for entry in _entries(self._state.downloading):
+        for entry in _entries(state.downloading):
+            octets = _allocated(entry)
+            held += octets
             name = next((name for name in names if entry.name.lstrip(".").startswith(name)), None)
             if name is not None:
-                parts[name] = parts.get(name, 0) + _allocated(entry)
-        return parts
+                parts[name] = parts.get(name, 0) + octets
+        rest = (state.current, state.expired, state.derived)
+        return held + sum(_allocated(entry) for place in rest for entry in _entries(place)), parts
 
 
 def _entries(directory: Path) -> t.Iterator[os.DirEntry[str]]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import VmimagesError
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.cache.room import in_use
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.cache.room import in_use, space
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.store.state import StateDirectory
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.upkeep import NO_LIMITS, Upkeep
 
@@ -46,6 +46,23 @@ def test_what_does_not_fit_into_the_quota_is_not_begun(world: World) -> None:
     assert "KiB are missing" in failure["detail"]
     assert len(set(asked)) == 1
     assert done(world.sync(upkeep=_upkeep(quota="3 MiB"))) == ["download"]
+
+
+def test_a_file_that_grows_while_it_is_counted_is_counted_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    with world.open() as catalogue:
+        room = space.Room(catalogue.state, _upkeep(quota="2500 KiB"))
+    room.promise("first", MEBI)
+    part = world.state / "cache" / "downloading" / ".first.part"
+    look = space._allocated
+
+    def looked(entry: os.DirEntry[str]) -> int:
+        found = look(entry)
+        part.write_bytes(os.urandom(MEBI))
+        return found
+
+    part.touch()
+    monkeypatch.setattr(space, "_allocated", looked)
+    room.promise("second", MEBI)
 
 
 @pytest.mark.needs("root", "mount")
