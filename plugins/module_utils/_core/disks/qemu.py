@@ -27,12 +27,21 @@ _OPTIONS: t.Final = {
     "vmdk": "subformat=monolithicSparse",
     "vhd": "subformat=dynamic,force_size=on",
 }
-_ENVIRONMENT: t.Final = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C", "HOME": "/nonexistent"}
+#: What qemu-img is given of ours.
+ENVIRONMENT: t.Final = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C", "HOME": "/nonexistent"}
 _MEMORY: t.Final = 4 * 1024**3
 _MEBI: t.Final = 1024 * 1024
 _LEAST_RATE: t.Final = 2 * _MEBI
 _TICK: t.Final = 0.2
 _PERCENT: t.Final = re.compile(rb"([0-9]{1,3}\.[0-9]{2})/100%")
+
+
+def program() -> str:
+    """Where qemu-img is. Raises DiskError ``converter_missing``."""
+    found = shutil.which("qemu-img", path=ENVIRONMENT["PATH"])
+    if found is None:
+        raise DiskError("converter_missing", "There is no program qemu-img on this host.")
+    return found
 
 
 def convert(
@@ -43,10 +52,7 @@ def convert(
     `guard` is called several times a second with the octets of the disk that are done. Raises DiskError
     ``converter_missing convert_failed``, and what `guard` raises; the program is killed then.
     """
-    program = shutil.which("qemu-img", path=_ENVIRONMENT["PATH"])
-    if program is None:
-        raise DiskError("converter_missing", "There is no program qemu-img on this host.")
-    arguments = [program, "convert", "-p", "-f", _DRIVERS[disk.format], "-O", _DRIVERS[wanted]]
+    arguments = [program(), "convert", "-p", "-f", _DRIVERS[disk.format], "-O", _DRIVERS[wanted]]
     if wanted in _OPTIONS:
         arguments += ["-o", _OPTIONS[wanted]]
     # As JSON no character of a path means anything, and what a header might still name is cut off.
@@ -59,7 +65,7 @@ def convert(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd="/",
-        env=_ENVIRONMENT,
+        env=ENVIRONMENT,
         start_new_session=True,
         **_identity(),
     )

@@ -11,14 +11,13 @@ import contextlib
 import errno
 import hashlib
 import os
-import shutil
 import stat
 import subprocess
 import typing as t
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...disks import qcow2
+from ...disks import qcow2, qemu
 from ...disks.window import Window
 from ...errors import DiskError, HypervisorError, SiteError, TransferError
 from ...site.judgement.records import stat_facts
@@ -30,7 +29,6 @@ from .records import DiskRecord
 METHODS: t.Final = ("overlay", "reflink", "copy", "device")
 SECTOR: t.Final = 512
 _KINDS: t.Final = {"overlay": "overlay", "reflink": "copy", "copy": "copy", "device": "device"}
-_ENVIRONMENT: t.Final = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C", "HOME": "/nonexistent"}
 _PIECE: t.Final = 256 * 1024
 _PROBED: t.Final = 1024 * 1024
 _PATIENCE: t.Final = 600
@@ -181,9 +179,7 @@ def grow(path: Path, image_format: str, size: int) -> None:
 
 def _qemu_img(*arguments: str) -> None:
     """Paths are absolute and begin with a slash, so that none is taken for a protocol or an option."""
-    program = shutil.which("qemu-img", path=_ENVIRONMENT["PATH"])
-    if program is None:
-        raise DiskError("converter_missing", "There is no program qemu-img on this host.")
+    program = qemu.program()
     try:
         done = subprocess.run(
             [program, *arguments],
@@ -194,7 +190,7 @@ def _qemu_img(*arguments: str) -> None:
             timeout=_PATIENCE,
             stdin=subprocess.DEVNULL,
             cwd="/",
-            env=_ENVIRONMENT,
+            env=qemu.ENVIRONMENT,
         )
     except subprocess.TimeoutExpired as error:
         raise DiskError("convert_failed", f"qemu-img has not ended after {_PATIENCE} seconds.") from error

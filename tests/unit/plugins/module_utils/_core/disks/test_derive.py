@@ -62,7 +62,7 @@ def test_an_ova_becomes_what_the_site_wants_and_its_disk_too(tmp_path: Path, wor
 def test_a_compressed_raw_disk_is_unpacked_and_not_converted(
     tmp_path: Path, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(qemu._ENVIRONMENT, "PATH", "/nonexistent")
+    monkeypatch.setitem(qemu.ENVIRONMENT, "PATH", "/nonexistent")
     source = tmp_path / "disk.gz"
     source.write_bytes(gzip.compress(DISK))
     (made,) = derive(source, parse_format("raw.gz"), ["raw"], work)
@@ -151,7 +151,7 @@ def test_the_program_runs_as_the_user_that_root_acts_for(tmp_path: Path, monkeyp
     for directory in (program.parent, tmp_path, *tmp_path.parents):
         if directory != Path(directory.anchor):
             directory.chmod(directory.stat().st_mode | 0o055)
-    monkeypatch.setitem(qemu._ENVIRONMENT, "PATH", f"{program.parent}:/usr/bin:/bin")
+    monkeypatch.setitem(qemu.ENVIRONMENT, "PATH", f"{program.parent}:/usr/bin:/bin")
     os.setegid(65534)
     os.seteuid(65534)
     try:

@@ -250,7 +250,7 @@ def test_a_bomb_is_refused_by_the_site_s_own_limit(world: World) -> None:
 def test_without_the_converter_the_next_run_tries_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     _publish(world, DISK, "raw", formats=["qcow2"])
     with monkeypatch.context() as patched:
-        patched.setitem(qemu._ENVIRONMENT, "PATH", "/nonexistent")
+        patched.setitem(qemu.ENVIRONMENT, "PATH", "/nonexistent")
         assert _codes(world.sync()) == ["converter_missing"]
     assert done(world.sync()) == ["derive"]
 
