@@ -69,10 +69,10 @@ def plan_making(making: Making) -> Plan:
     volumes.check_wish(making.volume, approved)
     plan = Plan(wish.name)
     old = standing.record
-    is_replaced = old is not None and bool(_differs(making, old))
+    outdated = [] if old is None else _differs(making, old)
+    is_replaced = bool(outdated)
     if is_replaced and not wish.is_rebuilt:
-        told = " ".join(_differs(making, t.cast(Record, old)))
-        raise HypervisorError("instance_outdated", f"{wish.name}: {told}", name=wish.name)
+        raise HypervisorError("instance_outdated", f"{wish.name}: {' '.join(outdated)}", name=wish.name)
     is_made = _is_to_be_made(making, is_replaced)
     if is_made:
         volumes.check_free(making.volume)
