@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import typing as t
-from datetime import timedelta
 from pathlib import Path
 
 from ..errors import REMEDIES, SiteError, VmimagesError
@@ -90,12 +89,5 @@ def _live(options: argparse.Namespace, kind: str, file: Candidate | None) -> dic
 def _recorded(options: argparse.Namespace, kind: str, file: Candidate | None) -> dict[str, t.Any]:
     """The snapshot's verdict; it may be as old as ``--max-age``, and as its list's max_unrefreshed allows."""
     found = snapshot.load(StateDirectory.at(options.state_dir, index=options.index))
-
-    def judge(max_age: timedelta | None) -> dict[str, t.Any]:
-        return recorded.judge(found, options.name, utc_now(), kind=kind, file=file, max_age=max_age)
-
-    image = judge(options.max_age)
-    limit = found.lists.get(image["list"], {}).get("max_unrefreshed")
-    if limit is not None:
-        image = judge(timedelta(seconds=limit))
+    image = recorded.judge(found, options.name, utc_now(), kind=kind, file=file, max_age=options.max_age)
     return {**image, "formats": found.formats(image)}

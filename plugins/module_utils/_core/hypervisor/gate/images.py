@@ -49,9 +49,6 @@ class Verdicts:
         Raises SiteError: the verdict's code where it may not, ``unknown_image snapshot_stale file_changed``.
         """
         image = snapshot.judge(self.found, name, self.now, max_age=self.max_age)
-        limit = self.found.lists.get(image["list"], {}).get("max_unrefreshed")
-        if limit is not None:
-            snapshot.judge(self.found, name, self.now, max_age=timedelta(seconds=limit))
         judged = image["verdict"]
         if not judged["allowed"]:
             why = judged["reasons"][0]["text"] if judged["reasons"] else f"Image {name} may not run."

@@ -69,11 +69,7 @@ class Verdicts:
 
     def judge(self, name: str, max_age: timedelta | None = None) -> dict[str, t.Any]:
         """The image `name` (UUID or tag) with its verdict; raises as `snapshot.judge`."""
-        image = snapshot.judge(self._found, name, self._now, max_age=max_age)
-        limit = self._found.lists.get(image["list"], {}).get("max_unrefreshed")
-        return (
-            image if limit is None else snapshot.judge(self._found, name, self._now, max_age=timedelta(seconds=limit))
-        )
+        return snapshot.judge(self._found, name, self._now, max_age=max_age)
 
     def approve(
         self, name: str, *, wanted: str | None = None, whole: bool = False, max_age: timedelta | None = None

@@ -279,12 +279,24 @@ def _overtaken(state: StateDirectory, size: int) -> bool:
 def judge(snapshot: Snapshot, name: str, now: datetime, *, max_age: timedelta | None = None) -> dict[str, t.Any]:
     """The verdict of a UUID or tag as the snapshot has it, refused where it can no longer be believed.
 
-    Raises ``unknown_image``, and ``snapshot_stale`` past the image's ``good_until`` or beyond `max_age`.
+    Raises ``unknown_image``, ``file_changed``, and ``snapshot_stale`` past the image's ``good_until``, or beyond
+    `max_age` or the ``max_unrefreshed`` of its list.
     """
     image = _find(snapshot, name)
+    _require_young(snapshot, now, max_age)
+    answer = _answer(image, name, now)
+    limit = snapshot.lists.get(image["list"], {}).get("max_unrefreshed")
+    _require_young(snapshot, now, None if limit is None else timedelta(seconds=limit))
+    return answer
+
+
+def _require_young(snapshot: Snapshot, now: datetime, max_age: timedelta | None) -> None:
     written = from_text(snapshot.written)
     if now < written or (max_age is not None and written + max_age <= now):
         raise SiteError("snapshot_stale", f"The verdicts are of {snapshot.written}.")
+
+
+def _answer(image: t.Mapping[str, t.Any], name: str, now: datetime) -> dict[str, t.Any]:
     judged = dict(image["verdict"])
     if not judged["allowed"]:
         return {**image, "verdict": judged}
