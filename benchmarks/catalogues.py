@@ -23,7 +23,7 @@ from ansible_collections.hepix.vmimages.playbooks.files import demo_ca
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.store import journal
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.subscription import Subscription
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.times import to_text
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust import smime
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.message import smime
 
 #: To be raised when what is made here changes: nothing that was kept is used then.
 EDITION: t.Final = 1

@@ -31,7 +31,7 @@ from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.subscrip
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.times import to_text
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.transfer.fetch import fetch_file
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.transfer.policy import Policy
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.smime import sign_message
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.message.smime import sign_message
 
 from . import measure, servers
 

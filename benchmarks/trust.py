@@ -31,7 +31,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from ansible_collections.hepix.vmimages.playbooks.files import demo_ca
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.imagelist import check, writer
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust import anchors, keys, smime, verify
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust import anchors, verify
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.credentials import keys
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.message import smime
 
 from .measure import table, usage_of
 

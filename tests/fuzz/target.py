@@ -15,11 +15,10 @@ from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.imagelist.check import check_list
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust import (
     anchors,
-    certificate,
-    mime,
-    smime,
+    certificates,
     verify,
 )
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.message import mime, smime
 
 CORPUS: t.Final = pathlib.Path(__file__).resolve().parents[1] / "unit/plugins/module_utils/_core/trust/corpus"
 MESSAGES: t.Final = CORPUS / "messages"
@@ -62,7 +61,7 @@ class Target:
             if refusal.code == "internal_error":
                 raise WrongError(f"{refusal.detail}: {refusal.__cause__!r}") from refusal
             return None
-        return found.content, certificate.der_of(found.certificate)
+        return found.content, certificates.der_of(found.certificate)
 
     def run(self, octets: bytes) -> bool:
         """Whether the message is accepted; raises `WrongError`, and whatever escapes the verifier."""

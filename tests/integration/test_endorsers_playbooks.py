@@ -13,7 +13,7 @@ import yaml
 
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.imagelist.model import ImageList
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.imagelist.reader import read_list
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.smime import read_message
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.message.smime import read_message
 
 LIST = "5d4ce0b3-4fb5-4bd0-9b0f-6c1ea2a57ee3"
 ONE, TWO = "2b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1", "3b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1"

@@ -25,7 +25,7 @@ from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.store im
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.store.catalogue import Catalogue
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.subscription import Subscription
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.times import to_text
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.smime import sign_message
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.message.smime import sign_message
 
 from .nginx import Nginx, serve
 

@@ -120,6 +120,6 @@ def test_a_publication_killed_at_random_moments(kind: str, tmp_path: Path, pki: 
 
 
 def _content(far: FarEnd) -> bytes:
-    from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.smime import read_message
+    from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.message.smime import read_message
 
     return read_message(far.files()["workers.list"]).content

@@ -23,7 +23,7 @@ from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.store.ca
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.store.state import StateDirectory
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.subscription import Subscription
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.times import to_text
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.smime import sign_message
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.message.smime import sign_message
 
 LIST = "7d2a1c55-0e4f-4f6c-9d2b-2f9a4b6c8e11"
 IMAGE = "c3b1a7e2-5d4f-4b8e-8f6a-1a2b3c4d5e6f"

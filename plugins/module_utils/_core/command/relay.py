@@ -15,6 +15,7 @@ import typing as t
 from datetime import datetime
 from pathlib import Path
 
+from .. import files
 from ..endorser.declared.options import check_uri, invalid
 from ..endorser.publish import ImageSpec, PublishSpec, publish
 from ..errors import SiteError
@@ -24,7 +25,6 @@ from ..site.store import preload
 from ..site.store.catalogue import Catalogue
 from ..site.store.state import StateDirectory, as_owner
 from ..times import utc_now
-from ..trust import files
 from .line.output import emit, emit_json, emit_warnings, note_actions, table
 
 if t.TYPE_CHECKING:

@@ -17,7 +17,7 @@ from ..imagelist.difference import images_by_identifier
 from ..imagelist.model import IMAGE, IMAGES
 from ..times import from_text, to_text
 from ..trust.credentials.load import Credentials
-from ..trust.smime import read_message
+from ..trust.message.smime import read_message
 from .adopt import Adoption, judge_found
 from .compose import Base, Decision, Signer, compose, decide
 from .declared.spec import PublishSpec

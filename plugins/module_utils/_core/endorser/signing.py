@@ -10,10 +10,10 @@ from datetime import datetime
 
 from ..endorserlist.kinds import KINDS
 from ..errors import TrustError
-from ..trust import names
-from ..trust.certificate import fields_of
+from ..trust.certificates import fields_of
 from ..trust.credentials.load import Credentials, load, passphrase_of
-from ..trust.smime import read_message, sign_message
+from ..trust.message.smime import read_message, sign_message
+from ..trust.naming import names
 from .compose import Base, Signer
 from .declared.spec import PublishSpec
 

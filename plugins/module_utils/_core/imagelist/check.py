@@ -10,8 +10,8 @@ import typing as t
 
 from ..errors import TrustError
 from ..times import to_text
-from ..trust.certificate import fields_of
-from ..trust.names import signer_matches, slash
+from ..trust.certificates import fields_of
+from ..trust.naming.names import signer_matches, slash
 from ..trust.steps import Explanation, refuse_unexpected
 from . import versions
 from .model import ImageList, SignedList

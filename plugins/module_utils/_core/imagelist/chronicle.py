@@ -12,7 +12,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ..errors import SiteError, VmimagesError
-from ..trust.smime import read_message
+from ..trust.message.smime import read_message
 from .difference import difference, images_by_identifier
 from .fields import read_document
 

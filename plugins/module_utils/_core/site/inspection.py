@@ -17,7 +17,7 @@ from ..imagelist.fields import read_document
 from ..imagelist.model import IMAGES, Image, ImageList, SignedList
 from ..times import to_text
 from ..trust import anchors
-from ..trust.smime import MAX_MESSAGE, read_message
+from ..trust.message.smime import MAX_MESSAGE, read_message
 from ..trust.steps import Explanation
 from .access import Access
 from .judgement.path_status import verify

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
+from .. import files
 from ..durations import parse_duration
 from ..errors import SiteError
-from ..trust import files
 from .events.mail.address import is_address
 from .upkeep import DURATIONS, NO_LIMITS, SIZES, Upkeep
 

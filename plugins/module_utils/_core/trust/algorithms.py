@@ -30,6 +30,9 @@ _WEAK: t.Final = {
 RSA_KEY: t.Final = "1.2.840.113549.1.1.1"
 PSS: t.Final = "1.2.840.113549.1.1.10"
 ED25519: t.Final = "1.3.101.112"
+#: The smallest RSA key in bits, and the curves, of a key that may sign.
+MINIMUM_RSA: t.Final = 2048
+CURVES: t.Final = frozenset({"secp256r1", "secp384r1", "secp521r1"})
 _MGF1: t.Final = "1.2.840.113549.1.1.8"
 #: signature algorithm -> (scheme, digest that it names)
 _SIGNATURES: t.Final[t.Mapping[str, tuple[str, str]]] = {

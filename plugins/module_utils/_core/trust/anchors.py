@@ -16,9 +16,11 @@ import re
 import stat
 import typing as t
 
+from .. import files
 from ..errors import TrustError
-from . import certificate as certificates
-from . import crl, files, library, names, namespaces, policies
+from . import certificates, library
+from .naming import names, namespaces, policies
+from .path import crl
 
 if t.TYPE_CHECKING:
     from cryptography import x509

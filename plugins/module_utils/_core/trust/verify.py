@@ -10,11 +10,11 @@ import hashlib
 import typing as t
 
 from ..errors import TrustError
-from . import certificate as certificates
-from . import crl, library, names, namespaces, smime, steps
-from . import path as paths
-from . import signer as signers
-from .crl import CrlUsed
+from . import certificates, library, steps
+from .message import smime
+from .naming import names, namespaces
+from .path import building, crl, signer
+from .path.crl import CrlUsed
 
 if t.TYPE_CHECKING:
     from cryptography import x509
@@ -94,12 +94,12 @@ def verify_message(
         message = smime.read_message(octets, allow_sha1=allow_sha1, explanation=explanation)
         signed_data = message.signed_data
         with explanation.step(5) as note:
-            certificate = signers.load(signed_data.certificate)
-            note(signers.check_signature(certificate, signed_data.signer))
+            certificate = signer.load(signed_data.certificate)
+            note(signer.check_signature(certificate, signed_data.signer))
         with explanation.step(6) as note:
-            note(signers.check_end_entity(certificate, allow_host=allow_host))
+            note(signer.check_end_entity(certificate, allow_host=allow_host))
         with explanation.step(7) as note:
-            path = paths.build(certificate, signed_data.certificates, anchors.roots, anchors.intermediates, when)
+            path = building.build(certificate, signed_data.certificates, anchors.roots, anchors.intermediates, when)
             note(" <- ".join(names.slash(certificates.fields_of(one).subject) for one in path))
         with explanation.step(8) as note:
             crls = crl.check(path, anchors.crls, crls_at or when, crl_mode, as_of=when if crls_at else None)

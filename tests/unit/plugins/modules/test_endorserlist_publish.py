@@ -9,7 +9,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.smime import read_message
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.message.smime import read_message
 
 VO_LIST = "7c1f0a52-0c55-4c5c-a7f1-2f3f3c1d5a90"
 IMAGES = "5d4ce0b3-4fb5-4bd0-9b0f-6c1ea2a57ee3"

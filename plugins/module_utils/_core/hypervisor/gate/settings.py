@@ -12,11 +12,11 @@ from datetime import timedelta
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from ... import files
 from ...durations import parse_duration
 from ...errors import HypervisorError, TrustError
 from ...imagelist.strict_json import parse_json
 from ...transfer.atomic import storage_error
-from ...trust import files
 from ..instances.records import DEFAULT_DIRECTORY
 
 DEFAULT_PATH: t.Final = "/etc/hepix-vmimages/gate.json"

@@ -9,7 +9,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ...errors import SiteError
-from ...trust.names import common_spelling
+from ...trust.naming.names import common_spelling
 
 #: A subject's and its issuer's name, both in slash form.
 Pair = tuple[str, str]

@@ -193,6 +193,6 @@ def _removed(what: str, row: t.Any) -> str:
 
 
 def _is(certificate: x509.Certificate, pair: Pair) -> bool:
-    from ...trust.names import signer_matches
+    from ...trust.naming.names import signer_matches
 
     return signer_matches(certificate, *pair)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ...endorserlist.kinds import IMAGE_LIST, KINDS
 from ...errors import VmimagesError
-from ...trust.smime import read_message
+from ...trust.message.smime import read_message
 from . import elections
 from .happenings import Happening
 

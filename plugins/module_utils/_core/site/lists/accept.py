@@ -18,7 +18,7 @@ from ...imagelist.check import content_digest
 from ...imagelist.difference import Sides, compare
 from ...imagelist.model import ImageList
 from ...times import from_text, to_text
-from ...trust.certificate import der_of
+from ...trust.certificates import der_of
 from ..endorsers import members
 from ..judgement.assess import pending_rebaseline, subscription_of
 from ..judgement.path_status import AnchorStore, Judge

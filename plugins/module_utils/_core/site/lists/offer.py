@@ -13,7 +13,7 @@ from ...endorserlist.kinds import KINDS
 from ...errors import SiteError, TrustError, VmimagesError
 from ...imagelist.check import content_digest
 from ...transfer.fetch import Validators, fetch_message
-from ...trust.smime import MAX_MESSAGE
+from ...trust.message.smime import MAX_MESSAGE
 from ..judgement.path_status import AnchorStore, verify
 from ..subscription import Subscription
 

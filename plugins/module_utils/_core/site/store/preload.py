@@ -64,7 +64,7 @@ def judging() -> None:
     """What questions to a catalogue need: 0.1 s."""
     from ...imagelist import check, reader  # noqa: F401
     from ...transfer import checksum  # noqa: F401
-    from ...trust import anchors, crl, names, namespaces, path, signer, smime, verify  # noqa: F401
+    from ...trust.message import smime  # noqa: F401
     from .. import queries  # noqa: F401
     from ..history import verdicts  # noqa: F401
     from ..judgement import snapshot  # noqa: F401

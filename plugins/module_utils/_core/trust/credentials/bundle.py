@@ -7,13 +7,15 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
+from ... import files
 from ...errors import PublishError
-from .. import files, keys, library
+from .. import library
+from . import keys
 
 if t.TYPE_CHECKING:
     from cryptography import x509
 
-    from ..keys import SigningKey
+    from .keys import SigningKey
 
 #: The version 3 that such a file begins with, behind its outer sequence: no certificate begins so.
 _VERSION: t.Final = b"\x02\x01\x03"

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from .. import keys
-from . import bundle, token
+from . import bundle, keys, token
 
 if t.TYPE_CHECKING:
     from cryptography import x509
 
-    from ..keys import SigningKey
+    from .keys import SigningKey
 
 #: Asked for the passphrase of a key or the PIN of a token, only when there is need; None: there is none.
 Passphrase = t.Callable[[], t.Optional[bytes]]

@@ -18,12 +18,13 @@ import weakref
 from dataclasses import dataclass
 
 from ...errors import PublishError, TrustError
-from .. import keys, library
+from .. import library
+from . import keys
 
 if t.TYPE_CHECKING:
     from cryptography import x509
 
-    from ..keys import SigningKey
+    from .keys import SigningKey
 
 _SCHEME: t.Final = "pkcs11:"
 _PROXY: t.Final = "p11-kit-proxy.so"

@@ -12,9 +12,9 @@ from ....endorserlist.kinds import IMAGE_LIST, KINDS
 from ....endorserlist.model import EndorserList
 from ....imagelist.model import Image, ImageList
 from ....times import to_text
-from ....trust.certificate import fields
-from ....trust.names import forms
-from ....trust.smime import read_message
+from ....trust.certificates import fields
+from ....trust.message.smime import read_message
+from ....trust.naming.names import forms
 from ..journal import Entry
 from . import endorsers, files, touched
 

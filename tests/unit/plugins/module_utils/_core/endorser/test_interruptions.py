@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.imagelist.check import content_digest
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.smime import read_message
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.message.smime import read_message
 
 ONE, TWO = "2b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1", "3b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1"
 DURABLE = ("fsync", "replace", "mkdir", "unlink")

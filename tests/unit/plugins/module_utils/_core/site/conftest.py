@@ -24,7 +24,10 @@ from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.rules im
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.store.catalogue import Catalogue
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.subscription import Subscription
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.times import to_text
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.smime import read_message, sign_message
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.message.smime import (
+    read_message,
+    sign_message,
+)
 
 LIST = "4e186b44-2c64-40ea-97d5-e9e5c0bce059"
 OTHER_LIST = "5e186b44-2c64-40ea-97d5-e9e5c0bce059"

@@ -17,7 +17,7 @@ from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.lists.su
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.store.state import StateDirectory
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.subscription import Subscription
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.times import to_text
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.smime import sign_message
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.message.smime import sign_message
 
 from .conftest import IMAGE, LIST, OTHER_LIST, World
 from .test_crash import _killed, _lay_out, _snapshot

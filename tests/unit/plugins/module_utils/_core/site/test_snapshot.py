@@ -25,7 +25,7 @@ from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.rules.ru
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.store.catalogue import Catalogue
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.store.state import StateDirectory
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.times import from_text, to_text
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.smime import read_message
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.message.smime import read_message
 
 from .conftest import IMAGE, IMAGE_2, LIST, OTHER_LIST, World
 

@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 from cryptography.x509.oid import NameOID
 
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import TrustError
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust import anchors, smime, verify
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust import anchors, verify
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.message import smime
 
 CORPUS = pathlib.Path(__file__).parent / "corpus"
 

@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import TrustError
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust import ber, certificate, cms, names
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust import ber, certificates
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.message import cms
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.naming import names
 
 
 def test_definite_and_indefinite_lengths() -> None:
@@ -77,7 +79,7 @@ def test_bombs_end_soon(octets: bytes) -> None:
     begin = time.process_time()
     for read in (
         lambda: cms.read(octets, allow_sha1=True),
-        lambda: certificate.fields(octets),
+        lambda: certificates.fields(octets),
         lambda: names.slash(octets),
     ):
         with pytest.raises((ber.BerError, TrustError)):

@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import VmimagesError
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.imagelist.check import check_list
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust import mime, verify
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust import verify
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.message import mime
 
 #: a detached signature with an RSA key, an opaque one in BER, one with an EC key
 MESSAGES: t.Final = ("ok-openssl-cms-rsa", "ok-openssl-cms-opaque-stream-ber", "ok-openssl-cms-p256")

@@ -24,14 +24,12 @@ from ansible_collections.hepix.vmimages.plugins.module_utils._core.imagelist imp
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust import (
     anchors,
     ber,
-    certificate,
-    keys,
-    mime,
-    names,
-    policies,
-    smime,
+    certificates,
     verify,
 )
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.credentials import keys
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.message import mime, smime
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.naming import names, policies
 
 #: CPU seconds; on an idle machine each takes under one.
 SOON: t.Final = 4.0
@@ -130,7 +128,7 @@ def test_hostile_der(corpus: t.Any, shape: str) -> None:
 
 def test_a_large_certificate_is_nobodys(corpus: t.Any) -> None:
     with pytest.raises(ber.BerError, match="cap"):
-        certificate.fields(b"\x30" * (certificate.MAX_OCTETS + 1))
+        certificates.fields(b"\x30" * (certificates.MAX_OCTETS + 1))
 
 
 def test_certificates_that_lead_in_circles(corpus: t.Any, chain: t.Any) -> None:

@@ -17,12 +17,10 @@ from cryptography.hazmat.primitives import hashes
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import TrustError
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust import (
     anchors,
-    certificate,
-    names,
-    namespaces,
-    path,
-    policies,
+    certificates,
 )
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.naming import names, namespaces, policies
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.path import building
 
 PACKAGED = pathlib.Path("/usr/share/igtf-policy")
 PROFILES = ("classic", "iota", "mics", "slcs")
@@ -51,7 +49,7 @@ def loaded(directory: pathlib.Path) -> anchors.Anchors:
 
 
 def slash(one: x509.Certificate) -> str:
-    return names.slash(certificate.fields_of(one).subject)
+    return names.slash(certificates.fields_of(one).subject)
 
 
 def test_every_certificate_loads(directory: pathlib.Path, loaded: anchors.Anchors) -> None:
@@ -74,7 +72,7 @@ def test_every_policy_file_parses(directory: pathlib.Path, kind: policies.Kind) 
 
 def test_every_ca_has_rules_and_a_name_of_its_own(loaded: anchors.Anchors) -> None:
     for one in (*loaded.roots, *loaded.intermediates):
-        subject = certificate.fields_of(one).subject
+        subject = certificates.fields_of(one).subject
         assert names.ambiguity(subject) is None
         assert loaded.policies.rules_for(subject, []) != []
 
@@ -85,7 +83,7 @@ def test_every_live_ca_has_its_root(
     ended = []
     for one in loaded.intermediates:
         try:
-            found = path.build(one, (), loaded.roots, loaded.intermediates, now)
+            found = building.build(one, (), loaded.roots, loaded.intermediates, now)
         except TrustError as refusal:
             assert refusal.code == "no_valid_path"
             ended.append(f"{slash(one)}: {refusal.detail}")
@@ -115,7 +113,7 @@ def test_a_ca_that_has_ended_is_refused(loaded: anchors.Anchors) -> None:
     for one in loaded.intermediates:
         after = one.not_valid_after_utc + datetime.timedelta(seconds=1)
         with pytest.raises(TrustError) as caught:
-            path.build(one, (), loaded.roots, loaded.intermediates, after)
+            building.build(one, (), loaded.roots, loaded.intermediates, after)
         assert caught.value.code == "no_valid_path"
 
 

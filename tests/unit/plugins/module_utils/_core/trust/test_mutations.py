@@ -15,12 +15,11 @@ from hypothesis import strategies as st
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import TrustError
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust import (
     ber,
-    certificate,
-    mime,
-    policies,
-    smime,
+    certificates,
     verify,
 )
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.message import mime, smime
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.naming import policies
 
 MESSAGES: t.Final = (
     "ok-openssl-cms-rsa",
@@ -75,12 +74,12 @@ def test_mutations(corpus: t.Any, name: str) -> None:
 
 def test_a_certificate_has_one_fingerprint_only(corpus: t.Any) -> None:
     der = corpus.certificate("owen").public_bytes(Encoding.DER)
-    assert certificate.fields(der)
+    assert certificates.fields(der)
     changed = bytearray(der)
     assert changed[-257] == 0
     changed[-257] = 1
     with pytest.raises(ber.BerError):
-        certificate.fields(bytes(changed))
+        certificates.fields(bytes(changed))
 
 
 def test_a_certificate_of_an_unknown_version(corpus: t.Any) -> None:

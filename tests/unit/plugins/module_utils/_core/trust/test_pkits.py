@@ -18,7 +18,9 @@ import typing as t
 import pytest
 
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import TrustError
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust import anchors, ber, mime, signer, verify
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust import anchors, ber, verify
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.message import mime
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.path import signer
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[6]
 PAGE = CHECKOUT / "docs" / "docsite" / "rst" / "trust" / "trust_model.rst"

@@ -16,7 +16,9 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import TrustError
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust import ber, certificate, mime, names, policies
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust import ber, certificates
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.message import mime
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.naming import names, policies
 
 # BER: an encoder of its own, with every freedom that the reader grants.
 
@@ -112,7 +114,7 @@ READERS: t.Final[t.Mapping[str, t.Callable[[ber.Reader, ber.Element], object]]] 
 
 @given(st.one_of(st.binary(max_size=60), TREES.map(encoded)))
 def test_any_octets_are_read_or_refused_as_ber(octets: bytes) -> None:
-    for read in (certificate.fields, names.read_name, names.slash, names.forms, names.ambiguity):
+    for read in (certificates.fields, names.read_name, names.slash, names.forms, names.ambiguity):
         try:
             read(octets)
         except ber.BerError:
@@ -175,7 +177,7 @@ def test_nothing_recurses(depth: int, indefinite: bool) -> None:
             assert reader.octet_string(reader.only(0x24)) == b"x"
         except ber.BerError:
             code = "refused"
-        for read in (certificate.fields, names.slash):
+        for read in (certificates.fields, names.slash):
             with pytest.raises(ber.BerError):
                 read(octets)
     finally:

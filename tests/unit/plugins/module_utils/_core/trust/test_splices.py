@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import TrustError
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust import mime, smime, verify
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust import verify
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.message import mime, smime
 
 #: An element: its tag, and its content or the elements inside.
 Node = tuple[int, t.Any]

@@ -15,14 +15,9 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import TrustError
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust import (
-    anchors,
-    library,
-    path,
-    smime,
-    steps,
-    verify,
-)
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust import anchors, library, steps, verify
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.message import smime
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.path import building
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[6]
 PUBLISHED = CHECKOUT.parent / "shared" / "vectors" / "hepix-2011"
@@ -104,7 +99,7 @@ def test_the_unforeseen_is_a_refusal(corpus: t.Any, monkeypatch: pytest.MonkeyPa
     def fail(*_arguments: t.Any, **_options: t.Any) -> t.NoReturn:
         raise error
 
-    monkeypatch.setattr(path, "build", fail)
+    monkeypatch.setattr(building, "build", fail)
     explanation = steps.Explanation()
     with pytest.raises(TrustError) as caught:
         verify.verify_message(
@@ -252,7 +247,10 @@ def test_the_version_of_the_library(version: str, fits: bool) -> None:
 
 def test_nothing_is_imported_before_it_is_needed() -> None:
     package = verify.__name__.rpartition(".")[0]
-    names = sorted(file.stem for file in pathlib.Path(verify.__file__).parent.glob("*.py") if file.stem != "__init__")
+    folder = pathlib.Path(verify.__file__).parent
+    files = (file.relative_to(folder).with_suffix("") for file in folder.rglob("*.py") if file.stem != "__init__")
+    names = sorted(".".join(file.parts) for file in files)
+    assert {"verify", "message.mime", "credentials.keys"} <= set(names)
     message = pathlib.Path(__file__).parent / "corpus" / "messages" / "ok-openssl-cms-rsa.eml"
     code = (
         "import builtins, importlib, sys\n"
@@ -265,7 +263,7 @@ def test_nothing_is_imported_before_it_is_needed() -> None:
         f"for name in {names!r}:\n"
         f"    importlib.import_module({package!r} + '.' + name)\n"
         "from importlib import import_module\n"
-        f"smime = import_module({package!r} + '.smime')\n"
+        f"smime = import_module({package!r} + '.message.smime')\n"
         f"octets = open({str(message)!r}, 'rb').read()\n"
         "assert smime.read_message(octets).content.startswith(b'{')\n"
         f"anchors = import_module({package!r} + '.anchors')\n"

@@ -19,7 +19,7 @@ from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust import anchors
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.credentials import token
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.credentials.load import load, passphrase_of
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.smime import sign_message
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.message.smime import sign_message
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.verify import verify_message
 
 DRIVER = "/usr/lib/softhsm/libsofthsm2.so"
@@ -118,7 +118,7 @@ PULLED_OUT = """
 import datetime, pathlib, sys
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import PublishError
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.credentials.load import load
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.smime import sign_message
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.message.smime import sign_message
 
 certificate, address, pin, tokens, now = sys.argv[1:]
 found = load(certificate, address, pin.encode, datetime.datetime.fromisoformat(now))

@@ -8,7 +8,7 @@ import dataclasses
 import re
 import typing as t
 
-from ..errors import TrustError
+from ...errors import TrustError
 from . import patterns
 
 Kind = t.Literal["namespaces", "signing_policy"]

@@ -9,7 +9,7 @@ import typing as t
 import pytest
 
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import TrustError
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust import policies
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.naming import policies
 
 POLICY = "access_id_CA X509 '{}'\npos_rights globus CA:sign\ncond_subjects globus '{}'\n"
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 import datetime
 import typing as t
 
-from ..errors import TrustError
-from . import ber, names
-from . import certificate as certificates
+from ...errors import TrustError
+from .. import ber, certificates
+from ..naming import names
 
 if t.TYPE_CHECKING:
     from cryptography import x509

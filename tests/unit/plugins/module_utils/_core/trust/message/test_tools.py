@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import TrustError
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.imagelist.check import check_list
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust import mime, smime, verify
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust import verify
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.message import mime, smime
 
 DN: t.Final = "/DC=org/DC=example-grid/OU=users/CN=Owen Example"
 CA: t.Final = "/DC=org/DC=example-grid/CN=Example Grid Classic CA"

@@ -7,9 +7,10 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ..errors import TrustError
-from . import certificate as certificates
-from . import files, names, policies
+from ... import files
+from ...errors import TrustError
+from .. import certificates
+from . import names, policies
 
 if t.TYPE_CHECKING:
     from cryptography import x509

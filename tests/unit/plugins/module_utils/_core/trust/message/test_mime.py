@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import TrustError
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust import mime
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.message import mime
 
 MESSAGE = (
     b"MIME-Version: 1.0\n"

@@ -12,7 +12,8 @@ from cryptography import x509
 from cryptography.x509.name import _ASN1Type
 from cryptography.x509.oid import NameOID
 
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust import ber, names
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust import ber
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.naming import names
 
 EMAIL = NameOID.EMAIL_ADDRESS
 CN, O, OU = NameOID.COMMON_NAME, NameOID.ORGANIZATION_NAME, NameOID.ORGANIZATIONAL_UNIT_NAME  # noqa: E741

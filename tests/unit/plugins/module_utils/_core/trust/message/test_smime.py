@@ -13,7 +13,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import PublishError, TrustError
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust import smime, verify
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust import verify
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.message import smime
 
 
 def openssl(*arguments: t.Any, octets: bytes | None = None) -> bytes:
@@ -33,7 +34,7 @@ def refused(octets: bytes, corpus: t.Any, **options: t.Any) -> str:
 @pytest.mark.parametrize("signer", ["owen", "owen_p256", "owen_p384"])
 @pytest.mark.parametrize("options", [[], ["-nodetach"], ["-md", "sha512"], ["-binary"], ["-crlfeol"]], ids=" ".join)
 def test_messages_of_openssl_are_accepted(corpus: t.Any, command: str, signer: str, options: list[str]) -> None:
-    content = pathlib.Path(__file__).parent / "corpus" / "list.json"
+    content = pathlib.Path(__file__).parents[1] / "corpus" / "list.json"
     pair = ("-signer", corpus.path(f"{signer}.pem"), "-inkey", corpus.path(f"{signer}.key"))
     octets = openssl(command, "-sign", "-in", content, *pair, *options)
     verified = verify.verify_message(octets, corpus.anchors(), corpus.when)

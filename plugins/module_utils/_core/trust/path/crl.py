@@ -15,9 +15,11 @@ import hashlib
 import re
 import typing as t
 
-from ..errors import TrustError
-from . import ber, distribution, files, names
-from . import certificate as certificates
+from ... import files
+from ...errors import TrustError
+from .. import ber, certificates
+from ..naming import names
+from . import distribution
 
 if t.TYPE_CHECKING:
     from cryptography import x509

@@ -8,9 +8,8 @@ import dataclasses
 import hashlib
 import typing as t
 
-from ..errors import TrustError
-from . import algorithms, ber
-from . import certificate as certificates
+from ...errors import TrustError
+from .. import algorithms, ber, certificates
 
 MAX_CERTIFICATES: t.Final = 64
 _DATA: t.Final = "1.2.840.113549.1.7.1"

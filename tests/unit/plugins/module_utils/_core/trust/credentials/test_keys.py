@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import VmimagesError
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust import keys
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.credentials import keys
 
 SECRET = b"correct horse"
 

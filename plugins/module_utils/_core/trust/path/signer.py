@@ -6,14 +6,14 @@ from __future__ import annotations
 
 import typing as t
 
-from ..errors import TrustError
-from . import algorithms, ber, keys, names
-from . import certificate as certificates
+from ...errors import TrustError
+from .. import algorithms, ber, certificates
+from ..naming import names
 
 if t.TYPE_CHECKING:
     from cryptography import x509
 
-    from . import cms
+    from ..message import cms
 
 MAX_RSA: t.Final = 16384
 _PROXY_EXTENSIONS: t.Final = frozenset(
@@ -89,7 +89,7 @@ def _same_kind(scheme: algorithms.Scheme, *kinds: str) -> None:
 
 
 def _check_rsa(certificate: x509.Certificate, size: int, scheme: algorithms.Scheme) -> None:
-    if size < keys.MINIMUM_RSA:
+    if size < algorithms.MINIMUM_RSA:
         raise TrustError("weak_key", f"The signer's key is RSA with {size} bits")
     if size > MAX_RSA:
         raise TrustError("unsupported_algorithm", f"The signer's key is RSA with {size} bits; the cap is {MAX_RSA}")
@@ -109,7 +109,7 @@ def _check_rsa(certificate: x509.Certificate, size: int, scheme: algorithms.Sche
 
 
 def _check_curve(name: str, size: int) -> None:
-    if name in keys.CURVES:
+    if name in algorithms.CURVES:
         return
     code = "weak_key" if size < 256 else "unsupported_algorithm"
     raise TrustError(code, f"The signer's key is on the curve {name}")

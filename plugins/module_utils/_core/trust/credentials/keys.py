@@ -11,8 +11,9 @@ import re
 import stat
 import typing as t
 
-from ..errors import PublishError, TrustError
-from . import files, library
+from ... import files
+from ...errors import PublishError, TrustError
+from .. import algorithms, library
 
 if t.TYPE_CHECKING:
     from cryptography import x509
@@ -21,8 +22,6 @@ if t.TYPE_CHECKING:
     SigningKey = t.Union[rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey]
 
 MAX_FILE: t.Final = 1024 * 1024
-MINIMUM_RSA: t.Final = 2048
-CURVES: t.Final = frozenset({"secp256r1", "secp384r1", "secp521r1"})
 Path = t.Union[str, os.PathLike[str]]
 
 _PEM = re.compile(rb"-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----")
@@ -98,9 +97,9 @@ def read_private(path: Path) -> bytes:
 def _check_strength(key: t.Any, what: str) -> None:
     size = key.key_size
     curve = getattr(getattr(key, "curve", None), "name", None)
-    if curve is None and size < MINIMUM_RSA:
+    if curve is None and size < algorithms.MINIMUM_RSA:
         raise TrustError("weak_key", f"{what} is RSA with {size} bits")
-    if curve is not None and curve not in CURVES:
+    if curve is not None and curve not in algorithms.CURVES:
         raise TrustError("weak_key", f"{what} is on the curve {curve}")
 
 

@@ -13,8 +13,7 @@ import functools
 import re
 import typing as t
 
-from . import ber
-from . import certificate as certificates
+from .. import ber, certificates
 
 if t.TYPE_CHECKING:
     from cryptography import x509

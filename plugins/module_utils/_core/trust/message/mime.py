@@ -13,7 +13,7 @@ import dataclasses
 import re
 import typing as t
 
-from ..errors import TrustError
+from ...errors import TrustError
 
 MAX_HEADER: t.Final = 64 * 1024
 SIGNATURE_TYPES: t.Final = frozenset({"application/pkcs7-signature", "application/x-pkcs7-signature"})

@@ -10,9 +10,10 @@ import hmac
 import secrets
 import typing as t
 
-from ..errors import PublishError, TrustError
-from . import certificate as certificates
-from . import cms, keys, library, mime, steps
+from ...errors import PublishError, TrustError
+from .. import certificates, library, steps
+from ..credentials import keys
+from . import cms, mime
 
 if t.TYPE_CHECKING:
     from cryptography import x509

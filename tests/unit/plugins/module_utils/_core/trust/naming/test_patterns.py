@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust import patterns
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.naming import patterns
 
 CLOSED = ("a", "b", "[ab]", "[a-c]", r"\.", r"\/", r"\d", "[]a]", "/", "^", "$", "=", "}")
 TIMES = ("*", "+", "?", "{2}", "{0,2}", "{1,}", "{,1}", "*?", "{}")
