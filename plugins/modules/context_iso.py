@@ -485,8 +485,8 @@ from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.contexts i
 from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.dependencies import PYCDLIB
 from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.items import merged_items
 from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.running import run
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.guest.context.content import fetcher
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.guest.context.disks import make_disks, wanted_disks
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.guest.context.payload.content import fetcher
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.outcome import Outcome
 
 ARGUMENTS = CONTEXT_ISO

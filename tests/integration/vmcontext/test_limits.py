@@ -10,8 +10,8 @@ import typing as t
 import pytest
 
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import ContextError
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.guest.context import targets
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.guest.context.lint import Lint
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.guest.context.payload import targets
 
 from .guest import BOTH, CONTEXT, KEPT, Guest
 

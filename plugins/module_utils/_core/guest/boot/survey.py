@@ -14,8 +14,8 @@ from ..formats.fstab import Fstab
 from ..initrd.contents import Initrd, read_initrd
 from ..mount.copies import raw_of
 from ..mount.kernel import below
+from ..plan.configuration.network import plan_network
 from ..plan.draft import Draft
-from ..plan.network import plan_network
 from ..root.names import shown
 from ..root.tree import Root
 from .consoles import Consoles, read_consoles

@@ -13,15 +13,15 @@ from pathlib import Path
 
 from ...errors import ContextError, TransferError
 from ...outcome import Outcome
-from .compose import compose
-from .content import Fetch, Sources
 from .iso.image import read_image, write_image
 from .lint import RESTRICTIONS, Finding, Lint
+from .payload.compose import compose
+from .payload.content import Fetch, Sources
+from .payload.targets import check_mode
 from .placing import Found, Placement, look, place, remove
 from .readers import found_as, judge
 from .reading import marked, read_disk
 from .spec import SHELL_FLAVOURS, ContextSpec
-from .targets import check_mode
 from .tree import Disk, Entry
 
 DEFAULT_MODE: t.Final = 0o600

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ...errors import ContextError
 from ...transfer.atomic import fsync_directory, storage_errors, temporary_sibling, write_all
-from .content import LARGEST
+from .payload.content import LARGEST
 
 #: An image has more octets than its files: this is the most that is read back.
 LARGEST_IMAGE: t.Final = LARGEST * 2

@@ -12,8 +12,8 @@ import json
 import typing as t
 from dataclasses import dataclass
 
+from .payload.variables import read_context
 from .tree import Disk
-from .variables import read_context
 
 #: Where the book's scripts look, and where a disk attached in a usual way appears (build-and-context.md 2.6).
 _BOOK_DEVICES: t.Final = ("/dev/xvdb", "/dev/vdb", "/dev/hdb", "/dev/sdb")

@@ -13,8 +13,8 @@ from dataclasses import replace
 from ...errors import ContextError, TransferError
 from ...transfer.atomic import storage_errors
 from .iso.image import read_image
+from .payload.variables import read_context
 from .tree import Disk
-from .variables import read_context
 
 #: The most octets of an image that is read.
 LARGEST: t.Final = 256 * 1024 * 1024

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 
 from ..boot.survey import Survey
 from ..root.tree import Root
-from .consoles import plan_consoles
-from .disks import plan_disks
+from .configuration.consoles import plan_consoles
+from .configuration.disks import plan_disks
+from .configuration.identity import plan_identity
+from .configuration.naming import plan_naming
+from .configuration.network import plan_network
+from .configuration.services import plan_selinux, plan_services
 from .draft import Change, Draft
-from .grub2 import plan_grub2
-from .identity import plan_identity
 from .initrds import Build, plan_initrds
-from .legacy import plan_legacy
-from .naming import plan_naming
-from .network import plan_network
-from .services import plan_selinux, plan_services
+from .loaders.grub2 import plan_grub2
+from .loaders.legacy import plan_legacy
 from .wishes import Note, Wishes, choose_kernels
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from ...errors import VmimagesError
-from ...guest.context.content import fetcher
+from ...guest.context.payload.content import fetcher
 from ...outcome import Outcome
 from ...transfer.atomic import storage_error
 from .approval import Approved, Verdicts

@@ -13,7 +13,7 @@ import typing as t
 
 from ....errors import GuestError
 from ...boot.matrix import judge
-from ...plan.identity import FIELDS, IDENTITY
+from ...plan.configuration.identity import FIELDS, IDENTITY
 from ...root.names import shown
 from ...root.walking import Allowance, parts, walk
 from ..model import NOTE, WARNING, Finding, Subject

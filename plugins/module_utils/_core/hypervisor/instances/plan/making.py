@@ -17,8 +17,8 @@ from datetime import datetime
 from pathlib import Path
 
 from ....errors import HypervisorError, TransferError
-from ....guest.context.content import Fetch
 from ....guest.context.disks import Wanted, make_disks
+from ....guest.context.payload.content import Fetch
 from ....times import to_text
 from ....transfer.atomic import make_directory, storage_errors, temporary_sibling, write_atomic
 from ....transfer.atomic import replace as rename

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import typing as t
 
-from ..boot.system import System
-from ..formats.inittab import Inittab, Process
-from ..formats.words import Words
-from .draft import Draft
-from .wishes import Kernels, Wishes, is_of_today
+from ...boot.system import System
+from ...formats.inittab import Inittab, Process
+from ...formats.words import Words
+from ..draft import Draft
+from ..wishes import Kernels, Wishes, is_of_today
 
 _INITTAB: t.Final = "/etc/inittab"
 _SECURETTY: t.Final = "/etc/securetty"

@@ -6,15 +6,15 @@ from __future__ import annotations
 
 import typing as t
 
-from ..boot.kernels import Kernel
-from ..boot.loaders import in_tree
-from ..boot.survey import Survey
-from ..formats.assignments import Assignments
-from ..formats.grub_legacy import Entry, GrubConf
+from ...boot.kernels import Kernel
+from ...boot.loaders import in_tree
+from ...boot.survey import Survey
+from ...formats.assignments import Assignments
+from ...formats.grub_legacy import Entry, GrubConf
+from ..draft import Draft
+from ..initrds import PARAVIRT, XEN_PARA
+from ..wishes import Kernels, Wishes
 from .arguments import adapted, why_adapted
-from .draft import Draft
-from .initrds import PARAVIRT, XEN_PARA
-from .wishes import Kernels, Wishes
 
 _SYSCONFIG: t.Final = "/etc/sysconfig/kernel"
 

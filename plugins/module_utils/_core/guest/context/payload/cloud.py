@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 import typing as t
 
-from ...errors import ContextError
+from ....errors import ContextError
+from ..spec import ContextSpec
 from .content import Sources
-from .spec import ContextSpec
 
 _NO_INSTANCE: t.Final = "hepix-vmimages"
 

@@ -6,15 +6,15 @@ from __future__ import annotations
 
 import typing as t
 
-from ..boot.loaders import ENTRIES
-from ..boot.survey import Survey
-from ..formats.assignments import Assignments
-from ..formats.bls import BootEntry
-from ..formats.grub_cfg import GrubCfg
+from ...boot.loaders import ENTRIES
+from ...boot.survey import Survey
+from ...formats.assignments import Assignments
+from ...formats.bls import BootEntry
+from ...formats.grub_cfg import GrubCfg
+from ..draft import Draft
+from ..wishes import Kernels, Note, Wishes
 from .arguments import adapted, settled, why_adapted
-from .draft import Draft
 from .static import plan_static
-from .wishes import Kernels, Note, Wishes
 
 _DEFAULTS: t.Final = "/etc/default/grub"
 _CMDLINE: t.Final = "/etc/kernel/cmdline"

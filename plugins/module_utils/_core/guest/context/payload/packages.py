@@ -13,8 +13,8 @@ import re
 import tarfile
 import typing as t
 
-from ...errors import ContextError
-from .lint import Lint
+from ....errors import ContextError
+from ..lint import Lint
 
 #: Packages that hold what sites do not change, by name.
 PROTECTED_PACKAGES: t.Final = re.compile(

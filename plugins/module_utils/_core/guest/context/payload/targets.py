@@ -13,8 +13,8 @@ import posixpath
 import re
 import typing as t
 
-from ...errors import ContextError
-from .lint import Lint
+from ....errors import ContextError
+from ..lint import Lint
 
 #: Below these a target may lie.
 ALLOWED: t.Final = ("/etc", "/home", "/opt", "/root", "/srv", "/usr/local", "/var")

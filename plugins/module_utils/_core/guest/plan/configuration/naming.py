@@ -7,11 +7,11 @@ from __future__ import annotations
 import re
 import typing as t
 
-from ..boot.system import System
-from ..formats.assignments import Assignments
-from ..formats.keyfile import Keyfile
-from .draft import Draft
-from .wishes import Note, Wishes
+from ...boot.system import System
+from ...formats.assignments import Assignments
+from ...formats.keyfile import Keyfile
+from ..draft import Draft
+from ..wishes import Note, Wishes
 
 _IFCFG: t.Final = "/etc/sysconfig/network-scripts"
 _KEYFILES: t.Final = "/etc/NetworkManager/system-connections"

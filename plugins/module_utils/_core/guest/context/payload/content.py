@@ -14,9 +14,9 @@ import stat
 import typing as t
 from dataclasses import dataclass, field
 
-from ...errors import ContextError, TransferError
-from ...transfer.atomic import storage_errors
-from .lint import Lint
+from ....errors import ContextError, TransferError
+from ....transfer.atomic import storage_errors
+from ..lint import Lint
 
 #: The most octets of one disk, and so of one file. What is larger belongs on a server.
 LARGEST: t.Final = 64 * 1024 * 1024
@@ -145,8 +145,8 @@ def fetcher(ca_path: t.Optional[str]) -> Fetch:
 
     def fetch(url: str) -> bytes:
         # Imported late: a disk without addresses needs neither requests nor its start-up time.
-        from ...transfer.fetch import fetch_message
-        from ...transfer.policy import Policy
+        from ....transfer.fetch import fetch_message
+        from ....transfer.policy import Policy
 
         policy = Policy(ca_path=ca_path).trusting(url)
         return fetch_message(url, cap=LARGEST, policy=policy).octets

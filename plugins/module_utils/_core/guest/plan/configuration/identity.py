@@ -7,8 +7,8 @@ from __future__ import annotations
 import json
 import typing as t
 
-from .draft import Draft
-from .wishes import Wishes
+from ..draft import Draft
+from ..wishes import Wishes
 
 IDENTITY: t.Final = "/etc/hepix-image.json"
 #: What an image is to say, each a text.

@@ -8,14 +8,14 @@ import base64
 import re
 import typing as t
 
-from ...errors import ContextError
+from ....errors import ContextError
+from ..lint import Lint
+from ..spec import SCRIPTS, SHELL_FLAVOURS, ContextSpec
+from ..tree import PLAIN_MODE, SCRIPT_MODE, Disk, Entry
 from .cloud import cloud_files, user_data_octets
 from .content import LARGEST, Sources
-from .lint import Lint
 from .packages import check_package
-from .spec import SCRIPTS, SHELL_FLAVOURS, ContextSpec
 from .targets import check_mode, check_owner, check_target
-from .tree import PLAIN_MODE, SCRIPT_MODE, Disk, Entry
 from .variables import forbidden, read_variables, variable_name, variable_value, write_context
 
 CONTEXT: t.Final = "context.sh"

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import typing as t
 
-from ..boot.loaders import ENTRIES, Entry
-from ..boot.survey import Survey
-from ..formats.assignments import Assignments
-from ..formats.bls import BootEntry
-from ..formats.grub_cfg import GrubCfg
-from .draft import Draft
-from .wishes import Kernels, Note, Wishes, runs_paravirtualised
+from ...boot.loaders import ENTRIES, Entry
+from ...boot.survey import Survey
+from ...formats.assignments import Assignments
+from ...formats.bls import BootEntry
+from ...formats.grub_cfg import GrubCfg
+from ..draft import Draft
+from ..wishes import Kernels, Note, Wishes, runs_paravirtualised
 
 _DEFAULTS: t.Final = "/etc/default/grub"
 _REASON: t.Final = "pygrub reads no entries of /boot/loader."

@@ -7,12 +7,12 @@ from __future__ import annotations
 import re
 import typing as t
 
-from ..boot.devices import depends_on_the_hypervisor
-from ..boot.survey import Disk
-from ..disk.filesystems import FileSystem
-from ..formats.fstab import Fstab
-from .draft import Draft
-from .wishes import Note
+from ...boot.devices import depends_on_the_hypervisor
+from ...boot.survey import Disk
+from ...disk.filesystems import FileSystem
+from ...formats.fstab import Fstab
+from ..draft import Draft
+from ..wishes import Note
 
 _NUMBER: t.Final = re.compile(r"([0-9]+)\Z")
 _FSTAB: t.Final = "/etc/fstab"

@@ -7,10 +7,10 @@ from __future__ import annotations
 import re
 import typing as t
 
-from ..boot.system import System
-from ..formats.assignments import Assignments
-from .draft import Draft
-from .wishes import FIREWALLS, Wishes
+from ...boot.system import System
+from ...formats.assignments import Assignments
+from ..draft import Draft
+from ..wishes import FIREWALLS, Wishes
 
 _START: t.Final = re.compile(r"S([0-9]{2})(.+)\Z")
 _HEADER: t.Final = re.compile(r"^#[ \t]*chkconfig:[ \t]*\S+[ \t]+[0-9]+[ \t]+([0-9]+)", re.MULTILINE)

@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 import typing as t
 
-from ...errors import ContextError
-from .lint import Lint
+from ....errors import ContextError
+from ..lint import Lint
 
 NAME: t.Final = re.compile(r"[A-Z_][A-Z0-9_]*")
 HEADER: t.Final = "# Context variables, made by hepix.vmimages. Source this file; it only assigns.\n"

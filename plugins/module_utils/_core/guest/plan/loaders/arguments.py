@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import typing as t
 
-from ..boot.conditions import has_noprobe
-from ..boot.devices import depends_on_the_hypervisor
-from ..boot.kernels import Kernel
-from ..boot.survey import Disk
-from ..boot.system import System
-from .disks import lasting_name
-from .wishes import Wishes, is_of_today
+from ...boot.conditions import has_noprobe
+from ...boot.devices import depends_on_the_hypervisor
+from ...boot.kernels import Kernel
+from ...boot.survey import Disk
+from ...boot.system import System
+from ..configuration.disks import lasting_name
+from ..wishes import Wishes, is_of_today
 
 _NAMES: t.Final = ("net.ifnames=0", "biosdevname=0")
 _NOPROBE: t.Final = ("ide0=noprobe", "ide1=noprobe")

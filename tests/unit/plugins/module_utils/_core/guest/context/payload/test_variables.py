@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.guest.context import variables
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.guest.context.payload import variables
 
 HOSTILE = {
     "QUOTE": "it's 'quoted' and \"doubly\"",
