@@ -14,13 +14,13 @@ from ..formats.fstab import Fstab
 from ..initrd.contents import Initrd, read_initrd
 from ..mount.copies import raw_of
 from ..mount.kernel import below
-from ..plan.configuration.network import plan_network
-from ..plan.draft import Draft
+from ..root.draft import Draft
 from ..root.names import shown
 from ..root.tree import Root
 from .consoles import Consoles, read_consoles
 from .kernels import Kernel, read_kernels, unusable_names
 from .loaders import Loader, in_tree, read_loader
+from .network import plan_network
 from .pygrub import PLACES, Menu, read_menu
 from .system import System, read_system
 

@@ -14,9 +14,9 @@ from ..boot.matrix import Verdict, judge
 from ..boot.survey import Survey, survey
 from ..root import writing
 from ..root.backup import check_outside, keep
+from ..root.draft import Change
 from ..root.names import printable, shown
 from ..root.tree import Root
-from .draft import Change
 from .initrds import Build, lacking
 from .inside import run_inside
 from .plan import Plan, make_plan

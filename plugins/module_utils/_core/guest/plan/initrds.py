@@ -17,8 +17,8 @@ from ..boot.survey import Survey
 from ..formats.assignments import Assignments
 from ..formats.words import Words
 from ..initrd.contents import Initrd, module_name, read_initrd
+from ..root.draft import Draft
 from ..root.tree import Root
-from .draft import Draft
 from .wishes import Kernels, Note, Wishes, is_of_today
 
 PARAVIRT: t.Final = "/boot/initrd-paravirt.img"

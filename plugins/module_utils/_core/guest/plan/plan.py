@@ -6,15 +6,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..boot.network import plan_network
 from ..boot.survey import Survey
+from ..root.draft import Change, Draft
 from ..root.tree import Root
 from .configuration.consoles import plan_consoles
 from .configuration.disks import plan_disks
 from .configuration.identity import plan_identity
 from .configuration.naming import plan_naming
-from .configuration.network import plan_network
 from .configuration.services import plan_selinux, plan_services
-from .draft import Change, Draft
 from .initrds import Build, plan_initrds
 from .loaders.grub2 import plan_grub2
 from .loaders.legacy import plan_legacy

@@ -13,8 +13,8 @@ import typing as t
 from ...boot.system import has_command, read_system
 from ...formats.fstab import Fstab
 from ...plan.configuration.services import plan_services
-from ...plan.draft import Draft
 from ...plan.wishes import Wishes
+from ...root.draft import Draft
 from ...root.tree import Root, guest_errors
 from ..model import ERROR, WARNING, Finding, Subject
 from ..places import files, matching, rows

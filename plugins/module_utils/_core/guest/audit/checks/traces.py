@@ -9,8 +9,8 @@ import os
 import stat
 import typing as t
 
-from ...plan.configuration.network import plan_network
-from ...plan.draft import Draft
+from ...boot.network import plan_network
+from ...root.draft import Draft
 from ...root.tree import Root
 from ...root.walking import walk
 from ..model import ERROR, Finding, Repair, Subject

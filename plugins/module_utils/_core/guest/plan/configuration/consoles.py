@@ -9,7 +9,7 @@ import typing as t
 from ...boot.system import System
 from ...formats.inittab import Inittab, Process
 from ...formats.words import Words
-from ..draft import Draft
+from ...root.draft import Draft
 from ..wishes import Kernels, Wishes, is_of_today
 
 _INITTAB: t.Final = "/etc/inittab"

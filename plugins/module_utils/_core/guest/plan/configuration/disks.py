@@ -11,7 +11,7 @@ from ...boot.devices import depends_on_the_hypervisor
 from ...boot.survey import Disk
 from ...disk.filesystems import FileSystem
 from ...formats.fstab import Fstab
-from ..draft import Draft
+from ...root.draft import Draft
 from ..wishes import Note
 
 _NUMBER: t.Final = re.compile(r"([0-9]+)\Z")

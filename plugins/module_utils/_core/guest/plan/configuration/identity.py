@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import typing as t
 
-from ..draft import Draft
+from ...root.draft import Draft
 from ..wishes import Wishes
 
 IDENTITY: t.Final = "/etc/hepix-image.json"

@@ -10,7 +10,7 @@ import typing as t
 from ...boot.system import System
 from ...formats.assignments import Assignments
 from ...formats.keyfile import Keyfile
-from ..draft import Draft
+from ...root.draft import Draft
 from ..wishes import Note, Wishes
 
 _IFCFG: t.Final = "/etc/sysconfig/network-scripts"

@@ -9,7 +9,7 @@ import typing as t
 
 from ...boot.system import System
 from ...formats.assignments import Assignments
-from ..draft import Draft
+from ...root.draft import Draft
 from ..wishes import FIREWALLS, Wishes
 
 _START: t.Final = re.compile(r"S([0-9]{2})(.+)\Z")

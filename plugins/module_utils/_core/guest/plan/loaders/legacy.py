@@ -11,7 +11,7 @@ from ...boot.loaders import in_tree
 from ...boot.survey import Survey
 from ...formats.assignments import Assignments
 from ...formats.grub_legacy import Entry, GrubConf
-from ..draft import Draft
+from ...root.draft import Draft
 from ..initrds import PARAVIRT, XEN_PARA
 from ..wishes import Kernels, Wishes
 from .arguments import adapted, why_adapted

@@ -15,7 +15,7 @@ from ...boot.survey import Survey
 from ...formats.assignments import Assignments
 from ...formats.bls import BootEntry
 from ...formats.grub_cfg import GrubCfg
-from ..draft import Draft
+from ...root.draft import Draft
 from ..wishes import Kernels, Note, Wishes, runs_paravirtualised
 
 _DEFAULTS: t.Final = "/etc/default/grub"

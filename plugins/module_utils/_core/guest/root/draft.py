@@ -8,8 +8,8 @@ import typing as t
 from dataclasses import dataclass
 
 from ...errors import GuestError
-from ..root.names import shown
-from ..root.tree import Root
+from .names import shown
+from .tree import Root
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ import fnmatch
 import re
 import typing as t
 
-from ...formats.assignments import Assignments
-from ...formats.interfaces import Interfaces
-from ...formats.keyfile import Keyfile
-from ...formats.modprobe import Modprobe
-from ...formats.netplan import Netplan
-from ..draft import Draft
+from ..formats.assignments import Assignments
+from ..formats.interfaces import Interfaces
+from ..formats.keyfile import Keyfile
+from ..formats.modprobe import Modprobe
+from ..formats.netplan import Netplan
+from ..root.draft import Draft
 
 _RULES: t.Final = "/etc/udev/rules.d/70-persistent-net.rules"
 _GENERATOR: t.Final = "75-persistent-net-generator.rules"
