@@ -26,6 +26,7 @@ JSON document on standard output.
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import typing as t
@@ -42,6 +43,21 @@ OK: t.Final = 0
 REFUSED: t.Final = 1
 INTERNAL: t.Final = 4
 INTERRUPTED: t.Final = 130
+
+#: The module and the function of a command, where they do not have its name.
+_PLACES: t.Final = {
+    "import": ("exchange", "restore"),
+    "export": ("exchange", "export"),
+    "sync": ("cache", "sync"),
+    "scrub": ("cache", "scrub"),
+    "purge": ("cache", "purge"),
+    "relay": ("relay", "command"),
+    "refresh": ("site", "refresh"),
+    "status": ("site", "status"),
+    "rebaseline": ("site", "rebaseline"),
+    "audit": ("site", "audit"),
+    "rebuild": ("site", "rebuild"),
+}
 
 
 def main(arguments: t.Sequence[str] | None = None) -> int:
@@ -68,51 +84,10 @@ def main(arguments: t.Sequence[str] | None = None) -> int:
 
 def _command(name: str) -> t.Callable[[argparse.Namespace], int]:
     """The command's function; only what it needs is imported, since a gate pays for every import."""
-    if name == "verdict":
-        from .command import gate
-
-        return gate.verdict
-    if name == "gate":
-        from .command import starting
-
-        return starting.gate
-    if name == "stop":
-        from .command import stopping
-
-        return stopping.stop
-    if name == "history":
-        from .command import history
-
-        return history.history
-    if name == "verify":
-        from .command import message
-
-        return message.verify
-    if name == "events":
-        from .command import events
-
-        return events.events
-    if name in ("sync", "scrub", "purge"):
-        from .command import cache
-
-        return {"sync": cache.sync, "scrub": cache.scrub, "purge": cache.purge}[name]
-    if name == "relay":
-        from .command import relay
-
-        return relay.command
-    if name in ("export", "import"):
-        from .command import exchange
-
-        return exchange.export if name == "export" else exchange.restore
-    from .command import site
-
-    return {
-        "refresh": site.refresh,
-        "status": site.status,
-        "rebaseline": site.rebaseline,
-        "audit": site.audit,
-        "rebuild": site.rebuild,
-    }[name]
+    place, function = _PLACES.get(name, (name, name))
+    module = importlib.import_module(f".command.{place}", __package__)
+    found: t.Callable[[argparse.Namespace], int] = getattr(module, function)
+    return found
 
 
 if __name__ == "__main__":

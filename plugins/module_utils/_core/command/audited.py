@@ -7,19 +7,17 @@ from __future__ import annotations
 import contextlib
 import typing as t
 
-from ..errors import VmimagesError
 from ..site.history import verdicts
 from ..site.judgement import asked
-from ..site.store import preload
-from ..site.store.catalogue import Catalogue
-from ..site.store.state import StateDirectory
 from ..times import utc_now
-from .gate import UNUSABLE, emit_holders
-from .line.output import emit, emit_json, emit_notes, printable
+from .line.catalogue import ask, state_of
+from .line.output import emit, emit_holders, emit_json, emit_notes, printable
 from .line.values import moment
 
 if t.TYPE_CHECKING:
     import argparse
+
+    from ..site.store.catalogue import Catalogue
 
 NOT_ALLOWED: t.Final = 1
 
@@ -32,11 +30,10 @@ def verdict(options: argparse.Namespace) -> int:
         file = stack.enter_context(asked.candidate(options.name, read=options.hash)) if kind == asked.PATH else None
 
         def judge(source: Catalogue | None) -> dict[str, t.Any]:
-            state = StateDirectory.at(options.state_dir, index=options.index)
             now = source.now() if source else utc_now()
-            return verdicts.judge(state, options.name, when, now=now, kind=kind, file=file, source=source)
+            return verdicts.judge(state_of(options), options.name, when, now=now, kind=kind, file=file, source=source)
 
-        image = _live(options, judge) or judge(None)
+        image = ask(options, judge) or judge(None)
     if options.json:
         emit_json(image)
         return NOT_ALLOWED
@@ -48,16 +45,3 @@ def verdict(options: argparse.Namespace) -> int:
     emit_notes(*filter(None, (image["basis"]["doubt"], *image["basis"]["notes"])))
     emit_holders(image)
     return NOT_ALLOWED
-
-
-def _live(
-    options: argparse.Namespace, judge: t.Callable[[Catalogue | None], dict[str, t.Any]]
-) -> dict[str, t.Any] | None:
-    """The answer with the help of the present index, which only its owner and root can open."""
-    try:
-        with Catalogue.open(options.state_dir, index_path=options.index, load=preload.judging) as catalogue:
-            return judge(catalogue)
-    except VmimagesError as error:
-        if error.code not in UNUSABLE:
-            raise
-    return None

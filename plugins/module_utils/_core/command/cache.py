@@ -8,8 +8,8 @@ import contextlib
 import typing as t
 
 from .events import announce, emit_event_failures
-from .line.output import emit, emit_failures, emit_warnings, note_actions, table
-from .site import SOME_FAILED, emit_outcome, open_catalogue
+from .line.catalogue import open_catalogue
+from .line.output import SOME_FAILED, emit, emit_failures, emit_outcome, emit_warnings, note_actions, table
 
 if t.TYPE_CHECKING:
     import argparse

@@ -7,13 +7,13 @@ from __future__ import annotations
 import typing as t
 
 from ..errors import VmimagesError
-from ..site.store.catalogue import Catalogue
-from .line.output import emit, emit_failures, emit_json, table
+from .line.catalogue import open_catalogue
+from .line.output import SOME_FAILED, emit, emit_failures, emit_json, table
 
 if t.TYPE_CHECKING:
     import argparse
 
-SOME_FAILED: t.Final = 3
+    from ..site.store.catalogue import Catalogue
 
 
 def events(options: argparse.Namespace) -> int:
@@ -21,7 +21,7 @@ def events(options: argparse.Namespace) -> int:
     from ..site import settings
     from ..site.events.dispatch import dispatch
 
-    with Catalogue.open(options.state_dir, index_path=options.index) as catalogue:
+    with open_catalogue(options) as catalogue:
         outcome = dispatch(catalogue, settings.load(catalogue.state.path))
     if options.json:
         emit_json({**outcome.data, "changed": outcome.changed, "actions": outcome.actions})

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from ..errors import SiteError
 from ..transfer.atomic import storage_errors
+from .line.catalogue import open_catalogue
 from .line.output import emit, emit_json, emit_warnings, table
-from .site import open_catalogue
 
 if t.TYPE_CHECKING:
     import argparse

@@ -1,93 +1,80 @@
 # Copyright: the hepix.vmimages contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""``vmimages verdict``: the gate before a machine starts. It needs no library while the certification path stands."""
+"""``vmimages gate``: may this domain start. libvirt's hook hands its XML over, any other manager its disks."""
 
 from __future__ import annotations
 
-import contextlib
+import sys
 import typing as t
 from pathlib import Path
 
-from ..errors import REMEDIES, SiteError, VmimagesError
-from ..site import queries
-from ..site.judgement import asked, recorded, snapshot
-from ..site.judgement.records import stat_record
-from ..site.store import preload
-from ..site.store.catalogue import Catalogue
-from ..site.store.state import StateDirectory
+from ..errors import HypervisorError, VmimagesError
+from ..hypervisor.gate import check, domain, log, settings
 from ..times import utc_now
-from .line.output import emit, emit_json, emit_notes, printable
+from ..transfer.atomic import storage_errors
+from .line.output import emit, emit_error, emit_json, emit_warnings, printable
 
 if t.TYPE_CHECKING:
     import argparse
 
-    from ..site.judgement.asked import Candidate
-
-#: What keeps a reader from the catalogue while the snapshot may be good.
-UNUSABLE: t.Final = frozenset({"state_owner", "state_busy", "disk_full", "not_writable", "index_damaged"})
-
-
-def verdict(options: argparse.Namespace) -> int:
-    """0 and the path of the image if it may run; 1 and the reasons if it may not, or for an audit."""
-    if options.at is not None:
-        from . import audited
-
-        return audited.verdict(options)
-    kind = asked.TAG if options.tag else asked.kind_of(options.name)
-    with contextlib.ExitStack() as stack:
-        # Before the state's owner takes over: the file may be readable for whoever asks alone.
-        file = stack.enter_context(asked.candidate(options.name, read=options.hash)) if kind == asked.PATH else None
-        image = _live(options, kind, file) or _recorded(options, kind, file)
-    judged = image["verdict"]
-    if options.format is not None and judged["allowed"]:
-        judged = image["verdict"] = {**judged, "path": _in_format(image, options.format)}
-    if options.json:
-        emit_json(image)
-        return 0 if judged["allowed"] else 1
-    if judged["allowed"]:
-        emit(judged["path"])
-    else:
-        emit(f"{printable(options.name)} may not run: {judged['code']}")
-        emit(*(f"  {printable(reason['text'])}" for reason in judged["reasons"]))
-        emit(f"  {REMEDIES.get(judged['code'], '')}".rstrip())
-    emit_holders(image)
-    return 0 if judged["allowed"] else 1
+_LARGEST: t.Final = 4 * 1024 * 1024
+#: What may stand before the path of a disk.
+_FORMATS: t.Final = ("raw", "qcow2")
 
 
-def _in_format(image: t.Mapping[str, t.Any], wanted: str) -> str:
-    """The file of an image that may run, in this format; SiteError ``not_derived`` where there is none."""
-    found = image.get("formats", {}).get(wanted)
-    if found is None or stat_record(Path(found["path"])) != found["stat"]:
-        raise SiteError("not_derived", f"Image {image['identifier']} is not in the cache as {wanted}.", format=wanted)
-    return str(found["path"])
-
-
-def emit_holders(image: t.Mapping[str, t.Any]) -> None:
-    """Where several images are these octets, that one of them has answered."""
-    holders = image.get("holders", ())
-    if len(holders) > 1:
-        emit_notes(f"These octets are {len(holders)} images; this is the verdict on {image['identifier']}:")
-        for one in holders:
-            state = "endorsed" if one["endorsed"] else "no longer endorsed"
-            emit_notes(f"  {one['identifier']} version {one['version']} of list {one['list']}, {state}")
-
-
-def _live(options: argparse.Namespace, kind: str, file: Candidate | None) -> dict[str, t.Any] | None:
-    """The verdict of this moment, for those who can open the catalogue: its owner and root, where it can be opened.
-
-    A full or read-only file system, or a long writer, leaves the snapshot, which says itself whether it is too old.
-    """
+def gate(options: argparse.Namespace) -> int:
+    """0 if the domain may start, 1 and a sentence if not; whatever forbids an answer is a refusal, too."""
     try:
-        with Catalogue.open(options.state_dir, index_path=options.index, load=preload.judging) as catalogue:
-            return queries.judge(catalogue, options.name, kind=kind, file=file)
+        site = settings.load(options.config)
+        answer = check.check(_domain(options), site, utc_now())
     except VmimagesError as error:
-        if error.code not in UNUSABLE:
-            raise
-    return None
+        log.write_failure(error, options.operation)
+        emit_error(error, as_json=options.json)
+        return 1
+    log.write(answer, options.operation)
+    if options.json:
+        emit_json(answer.as_dict())
+    elif not answer.allowed:
+        text = f"{answer.domain.name} may not start: {log.sentence(answer)}"
+        if answer.passes:
+            emit_warnings([text])
+        else:
+            sys.stderr.write(f"vmimages: {printable(text)}\n")
+    elif not options.quiet:
+        emit(f"{printable(answer.domain.name)} may start")
+    return 0 if answer.passes else 1
 
 
-def _recorded(options: argparse.Namespace, kind: str, file: Candidate | None) -> dict[str, t.Any]:
-    """The snapshot's verdict; it may be as old as ``--max-age``, and as its list's max_unrefreshed allows."""
-    found = snapshot.load(StateDirectory.at(options.state_dir, index=options.index))
-    image = recorded.judge(found, options.name, utc_now(), kind=kind, file=file, max_age=options.max_age)
-    return {**image, "formats": found.formats(image)}
+def _domain(options: argparse.Namespace) -> domain.Domain:
+    if not (options.disks or options.isos):
+        return domain.read(_xml(options.domain))
+    disks = [_disk(number, text) for number, text in enumerate(options.disks)]
+    disks += [
+        domain.Disk(f"iso{number}", path=_absolute(path), readonly=True, removable=True)
+        for number, path in enumerate(options.isos)
+    ]
+    return domain.Domain(options.name or "the machine", (options.uuid or "").lower(), tuple(disks), (), "disk0")
+
+
+def _disk(number: int, text: str) -> domain.Disk:
+    """A raw disk, unless its format stands before it: to guess would let a guest choose."""
+    kind, colon, path = text.partition(":")
+    if not colon or kind not in _FORMATS:
+        kind, path = "raw", text
+    return domain.Disk(f"disk{number}", path=_absolute(path), format=kind)
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).absolute())
+
+
+def _xml(name: str) -> str:
+    if name == "-":
+        octets = sys.stdin.buffer.read(_LARGEST + 1)
+    else:
+        with storage_errors(name, reading=True), Path(name).open("rb") as stream:
+            octets = stream.read(_LARGEST + 1)
+    try:
+        return octets.decode()
+    except UnicodeDecodeError as error:
+        raise HypervisorError("domain_unreadable", f"It is not UTF-8 (octet {error.start})") from error

@@ -11,11 +11,13 @@ from pathlib import Path
 from ..errors import SiteError
 from ..site.judgement import asked
 from ..site.store import preload
-from ..site.store.catalogue import Catalogue
+from .line.catalogue import open_catalogue
 from .line.output import emit, emit_failures, emit_json, printable, table
 
 if t.TYPE_CHECKING:
     import argparse
+
+    from ..site.store.catalogue import Catalogue
 
 PROBLEMS: t.Final = 1
 
@@ -29,7 +31,7 @@ def history(options: argparse.Namespace) -> int:
         return _emit_list(published.history(Path(options.history_dir), options.name, between=between), options)
     from ..site.history import images, lists
 
-    with Catalogue.open(options.state_dir, index_path=options.index, load=preload.judging) as catalogue:
+    with open_catalogue(options, load=preload.judging) as catalogue:
         if lists.find(catalogue, options.name) is not None:
             return _emit_list(lists.history(catalogue, options.name, between=between), options)
         if between is not None:

@@ -4,21 +4,28 @@
 
 from __future__ import annotations
 
-import contextlib
 import typing as t
 
-from ..errors import VmimagesError
 from ..site.progress.words import sentence
-from ..site.store.catalogue import Catalogue
 from .events import announce, emit_event_failures
-from .line.output import emit, emit_error, emit_failures, emit_json, emit_warnings, note_actions, printable, table
+from .line.catalogue import ask, open_catalogue, state_of
+from .line.output import (
+    SOME_FAILED,
+    emit,
+    emit_error,
+    emit_failures,
+    emit_json,
+    emit_outcome,
+    emit_warnings,
+    note_actions,
+    printable,
+    table,
+)
 
 if t.TYPE_CHECKING:
     import argparse
 
-    from ..outcome import Outcome
-
-SOME_FAILED: t.Final = 3
+    from ..site.store.catalogue import Catalogue
 
 
 def refresh(options: argparse.Namespace) -> int:
@@ -79,9 +86,8 @@ def status(options: argparse.Namespace) -> int:
 
 def _runs(options: argparse.Namespace) -> list[dict[str, t.Any]]:
     from ..site.progress.file import runs
-    from ..site.store.state import StateDirectory
 
-    return runs(StateDirectory.at(options.state_dir, index=options.index))
+    return runs(state_of(options))
 
 
 def rebaseline(options: argparse.Namespace) -> int:
@@ -111,9 +117,9 @@ def audit(options: argparse.Namespace) -> int:
     """0 when the journal and all archived messages are good, 1 if not."""
     from ..site.store import audit as auditing
     from ..site.store import preload
-    from ..site.store.state import StateDirectory, as_owner
+    from ..site.store.state import as_owner
 
-    state = StateDirectory.at(options.state_dir, index=options.index)
+    state = state_of(options)
     with as_owner(state.path, load=preload.judging):
         found = auditing.audit(state)
     if options.json:
@@ -143,20 +149,6 @@ def rebuild(options: argparse.Namespace) -> int:
     else:
         emit(f"The index was made anew from {sequence} journal lines.")
     return 0
-
-
-def open_catalogue(
-    options: argparse.Namespace, *, accept_journal: bool = False, create: bool = False, dry: bool = False
-) -> contextlib.AbstractContextManager[Catalogue]:
-    """The catalogue that the options name; its warnings go to standard error."""
-    return Catalogue.open(
-        options.state_dir,
-        index_path=options.index,
-        create=create,
-        dry=dry,
-        warn=lambda text: emit_warnings([text]),
-        accept_journal=accept_journal,
-    )
 
 
 def _emit_endorsers(lists: t.Sequence[t.Mapping[str, t.Any]], endorsers: t.Sequence[t.Mapping[str, t.Any]]) -> None:
@@ -189,23 +181,16 @@ def _status(options: argparse.Namespace) -> tuple[_Items, _Items, _Items]:
     """The lists, the registered endorsers, and the images."""
     from ..site import queries
     from ..site.judgement import snapshot
-    from ..site.store.state import StateDirectory
-    from .gate import UNUSABLE
 
-    try:
-        with open_catalogue(options) as catalogue:
-            return queries.lists(catalogue), queries.endorsers(catalogue), queries.images(catalogue)
-    except VmimagesError as error:
-        if error.code not in UNUSABLE:
-            raise
-    recorded = snapshot.load(StateDirectory.at(options.state_dir, index=options.index))
+    def told(catalogue: Catalogue) -> tuple[_Items, _Items, _Items]:
+        return queries.lists(catalogue), queries.endorsers(catalogue), queries.images(catalogue)
+
+    found = ask(options, told)
+    if found is not None:
+        return found
+    recorded = snapshot.load(state_of(options))
     lists = [{"identifier": name, **item} for name, item in recorded.lists.items()]
     return lists, recorded.document.get("endorsers", []), recorded.images()
-
-
-def emit_outcome(outcome: Outcome, told: t.Mapping[str, t.Any] | None = None) -> None:
-    document = {**outcome.data, "changed": outcome.changed, "actions": outcome.actions, "warnings": outcome.warnings}
-    emit_json(document if told is None else {**document, "events": told})
 
 
 def _state(item: t.Mapping[str, t.Any]) -> str:

@@ -16,6 +16,10 @@ from ...plain import plain
 if t.TYPE_CHECKING:
     import logging
 
+    from ...outcome import Outcome
+
+#: The exit code where some lists, images or handlers failed, and the others are done.
+SOME_FAILED: t.Final = 3
 _ERROR: t.Final = 3
 _WARNING: t.Final = 4
 
@@ -59,6 +63,12 @@ def emit_json(document: t.Any) -> None:
     sys.stdout.write(json.dumps(plain(document), indent=2, sort_keys=True) + "\n")
 
 
+def emit_outcome(outcome: Outcome, told: t.Mapping[str, t.Any] | None = None) -> None:
+    """What a change came to, and what was told of it, as one JSON document."""
+    document = {**outcome.data, "changed": outcome.changed, "actions": outcome.actions, "warnings": outcome.warnings}
+    emit_json(document if told is None else {**document, "events": told})
+
+
 def emit(*lines: str) -> None:
     """Lines for a person, on standard output."""
     for line in lines:
@@ -97,6 +107,16 @@ def emit_notes(*notes: str) -> None:
     """More about an error, on standard error."""
     for note in notes:
         sys.stderr.write(f"  {printable(note)}\n")
+
+
+def emit_holders(image: t.Mapping[str, t.Any]) -> None:
+    """Where several images are these octets, that one of them has answered."""
+    holders = image.get("holders", ())
+    if len(holders) > 1:
+        emit_notes(f"These octets are {len(holders)} images; this is the verdict on {image['identifier']}:")
+        for one in holders:
+            state = "endorsed" if one["endorsed"] else "no longer endorsed"
+            emit_notes(f"  {one['identifier']} version {one['version']} of list {one['list']}, {state}")
 
 
 def emit_defect(error: Exception, *, as_json: bool) -> None:

@@ -144,7 +144,7 @@ def test_without_rich_a_terminal_has_lines(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_gate_does_not_pay_for_what_it_does_not_use() -> None:
     module_utils = Path(command.__file__).resolve().parents[1]
     code = (
-        "import sys; from _core.command import gate; "
+        "import sys; from _core.command import verdict; "
         "print([name for name in ('tarfile', 'rich', 'isal', 'requests') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=module_utils, capture_output=True, text=True, check=True)

@@ -9,8 +9,7 @@ import typing as t
 from ..hypervisor.gate import ending, settings
 from ..hypervisor.gate.virsh import Virsh
 from ..times import utc_now
-from .line.output import emit, emit_failures, emit_json, printable, table
-from .site import SOME_FAILED
+from .line.output import SOME_FAILED, emit, emit_failures, emit_json, printable, table
 
 if t.TYPE_CHECKING:
     import argparse

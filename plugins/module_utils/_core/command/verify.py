@@ -11,7 +11,14 @@ from ..site.inspection import InspectionSpec, inspect_list, refusal
 from ..site.subscription import TrustOptions
 from ..times import utc_now
 from ..trust.steps import TITLES, Explanation
-from .line.output import emit, emit_error, emit_json, emit_notes, printable, table
+from .line.output import (
+    emit,
+    emit_error,
+    emit_json,
+    emit_notes,
+    printable,
+    table,
+)
 from .line.values import moment
 
 if t.TYPE_CHECKING:
