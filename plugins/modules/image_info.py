@@ -536,9 +536,8 @@ from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.arguments 
 from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.dependencies import CRYPTOGRAPHY
 from ansible_collections.hepix.vmimages.plugins.module_utils._ansible.running import run
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site import queries
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.history import images as told
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.history import verdicts
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.judgement.asked import candidate
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.store import preload
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.store.catalogue import Catalogue
 
 ARGUMENTS = {
@@ -563,13 +562,18 @@ def ask(module: AnsibleModule) -> t.Mapping[str, t.Any]:
     with contextlib.ExitStack() as stack:
         # Before the state's owner takes over: the files may be readable for whoever asks alone.
         files = [stack.enter_context(candidate(path, read=options["hash"])) for path in options["paths"]]
-        catalogue = stack.enter_context(Catalogue.open(options["state_dir"], index_path=options["index"]))
+        opened = Catalogue.open(options["state_dir"], index_path=options["index"], load=preload.judging)
+        catalogue = stack.enter_context(opened)
         named = {key: options[key] for key in ("images", "tags", "lists", "sha512", "state")}
         if when is None:
             answer = {"images": queries.images(catalogue, files=files, **named), **NOW}
         else:
+            from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.history import verdicts
+
             answer = verdicts.images(catalogue, when, files=files, **named)
         if options["history"]:
+            from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.history import images as told
+
             histories = told.history(catalogue, {image["identifier"] for image in answer["images"]})
             for image in answer["images"]:
                 image["history"] = histories[image["identifier"]]

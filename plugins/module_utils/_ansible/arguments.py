@@ -140,11 +140,11 @@ def optional_duration(params: t.Mapping[str, t.Any], option: str) -> timedelta |
 
 def timestamp(params: t.Mapping[str, t.Any], option: str) -> datetime | None:
     """The option's point in time, None when it is not given; raises SiteError option_invalid."""
-    from .._core.imagelist.fields import read_time
-
     text = params[option]
     if text is None:
         return None
+    from .._core.imagelist.fields import read_time
+
     when = read_time(text)
     if when is None:
         raise SiteError(

@@ -9,10 +9,11 @@ from dataclasses import dataclass, fields, replace
 from urllib.parse import unquote, urlsplit
 
 from ..errors import TransferError
-from ..transfer.access.credentials import Credentials
-from ..transfer.access.mirrors import Mirror, addresses
-from ..transfer.access.proxies import ENVIRONMENT, is_proxy_address
 from ..transfer.policy import Policy, check_uri, normal_host
+
+if t.TYPE_CHECKING:
+    from ..transfer.access.credentials import Credentials
+    from ..transfer.access.mirrors import Mirror
 
 #: Makes the refusal of an option from its name and what is wrong.
 Refuse = t.Callable[[str, str], Exception]
@@ -34,11 +35,8 @@ class Access:
     def from_options(cls, options: t.Mapping[str, t.Any], invalid: Refuse) -> Access:
         """Read what is given of them among other options; `invalid` makes the error to raise for a wrong one."""
         proxy = options.get("proxy") or None
-        if proxy is not None and proxy != ENVIRONMENT and not is_proxy_address(proxy):
-            raise invalid("proxy", "it is not the address of a proxy, such as http://squid.example.org:3128")
         password_file = options.get("proxy_password_file")
-        if password_file is not None and (proxy is None or proxy == ENVIRONMENT):
-            raise invalid("proxy_password_file", "it is for the proxy that the option proxy names, and it names none")
+        _check_proxy(proxy, password_file, invalid)
         return cls(
             mirrors=tuple(_mirror(number, item, invalid) for number, item in enumerate(options.get("mirrors") or ())),
             credentials=tuple(
@@ -76,10 +74,27 @@ class Access:
 
     def mirrors_of(self, uri: str) -> tuple[str, ...]:
         """Where the mirrors have the image with the address `uri`, in their order."""
+        if not self.mirrors:
+            return ()
+        from ..transfer.access.mirrors import addresses
+
         return addresses(uri, self.mirrors)
 
 
+def _check_proxy(proxy: str | None, password_file: str | None, invalid: Refuse) -> None:
+    if proxy is None and password_file is None:
+        return
+    from ..transfer.access.proxies import ENVIRONMENT, is_proxy_address
+
+    if proxy is not None and proxy != ENVIRONMENT and not is_proxy_address(proxy):
+        raise invalid("proxy", "it is not the address of a proxy, such as http://squid.example.org:3128")
+    if password_file is not None and (proxy is None or proxy == ENVIRONMENT):
+        raise invalid("proxy_password_file", "it is for the proxy that the option proxy names, and it names none")
+
+
 def _mirror(number: int, item: t.Mapping[str, t.Any], invalid: Refuse) -> Mirror:
+    from ..transfer.access.mirrors import Mirror
+
     option = f"mirrors[{number}]"
     for key, files in (("match", False), ("replace", True)):
         text = item.get(key) or ""
@@ -93,6 +108,8 @@ def _mirror(number: int, item: t.Mapping[str, t.Any], invalid: Refuse) -> Mirror
 
 
 def _credentials(option: str, item: t.Mapping[str, t.Any], invalid: Refuse) -> Credentials:
+    from ..transfer.access.credentials import Credentials
+
     host, port = _server(item.get("host") or "", f"{option}.host", invalid)
     given = {name: item[name] for name in _FILES if item.get(name)}
     for name, path in given.items():

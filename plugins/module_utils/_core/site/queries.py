@@ -10,7 +10,7 @@ import typing as t
 from ..times import to_text
 from .derived.known import Files
 from .endorsers import registry
-from .judgement import asked, composition
+from .judgement import asked
 from .judgement.asked import Candidate, Meant
 from .judgement.assess import Assessor, Known, active_lists, latest, require_list, resolve_sha512
 
@@ -139,6 +139,8 @@ def endorsers(catalogue: Catalogue) -> list[dict[str, t.Any]]:
 
 def lists(catalogue: Catalogue) -> list[dict[str, t.Any]]:
     """Every subscribed list: title, address, version, dates, signer, last success, last error, certification path."""
+    from .judgement import composition
+
     assessor = Assessor(catalogue)
     names = active_lists(catalogue)
     assessor.look_up(names)

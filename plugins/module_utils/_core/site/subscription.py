@@ -15,11 +15,13 @@ from ..durations import parse_duration
 from ..endorserlist.kinds import ENDORSER_LIST, IMAGE_LIST
 from ..errors import SiteError, TransferError
 from ..transfer.policy import Policy, check_uri, host_of
-from ..trust.anchors import DEFAULT_ANCHORS
+from ..trust.anchor_files import DEFAULT_ANCHORS
 from .access import Access
 from .endorsers.endorser import Pair, as_dicts, read_pair
-from .endorsers.terms import Terms
-from .matching import Match, MatchError, Subject, parse
+
+if t.TYPE_CHECKING:
+    from .endorsers.terms import Terms
+    from .matching import Match, Subject
 
 #: Whether CRLs or namespaces must be there, or are only used where they are.
 Mode = t.Literal["require", "if-present"]
@@ -121,7 +123,7 @@ class Subscription:
             access=Access.from_options(options.get("access") or options, _invalid),
             formats=_formats(options.get("formats") or ()),
             kind=kind,
-            terms=Terms.from_options(options, _invalid) if kind == ENDORSER_LIST else None,
+            terms=_terms(options) if kind == ENDORSER_LIST else None,
             origin=options.get("origin") or "",
         )
         if found.terms is not None:
@@ -154,7 +156,7 @@ class Subscription:
             **asdict(replace(self, select=(), terms=None)),
             "endorsers": [*as_dicts(self.endorsers), *(item.as_dict() for item in self.named)],
             "access": self.access.as_dict(),
-            "select": [item.as_dict() if isinstance(item, Match) else item for item in self.select],
+            "select": [item if isinstance(item, str) else item.as_dict() for item in self.select],
         }
         del told["named"], told["terms"]
         if self.terms is not None:
@@ -180,7 +182,7 @@ class Subscription:
             return decided or self.new_images == "cache"
         if image_id in self.select or tag in self.select:
             return True
-        matches = [item for item in self.select if isinstance(item, Match)]
+        matches = [item for item in self.select if not isinstance(item, str)]
         return any(match.fits(subject(), now) for match in matches)
 
     def age_limit(self) -> timedelta | None:
@@ -237,6 +239,8 @@ def _selection(given: t.Sequence[t.Any]) -> tuple[str | Match, ...]:
         if isinstance(item, str):
             names.add(item.lower() if UUID.match(item.lower()) else item)
             continue
+        from .matching import MatchError, parse
+
         try:
             match = parse(item)
         except MatchError as error:
@@ -244,6 +248,12 @@ def _selection(given: t.Sequence[t.Any]) -> tuple[str | Match, ...]:
             raise _invalid(f"{where}.{error.path}" if error.path else where, str(error)) from error
         matches[match.text] = match
     return (*sorted(names), *(matches[text] for text in sorted(matches)))
+
+
+def _terms(options: t.Mapping[str, t.Any]) -> Terms:
+    from .endorsers.terms import Terms
+
+    return Terms.from_options(options, _invalid)
 
 
 def _formats(names: t.Sequence[str]) -> tuple[str, ...]:

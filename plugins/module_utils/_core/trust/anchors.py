@@ -9,7 +9,6 @@ the directory down: it is a `Problem`, and whoever needs just that file is refus
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import os
 import pathlib
 import re
@@ -19,22 +18,18 @@ import typing as t
 from .. import files
 from ..errors import TrustError
 from . import certificates, library
+from .anchor_files import Path, names_in, relevant, unreadable
 from .naming import names, namespaces, policies
 from .path import crl
 
 if t.TYPE_CHECKING:
     from cryptography import x509
 
-#: Where the grid keeps its trust anchors.
-DEFAULT_ANCHORS: t.Final = "/etc/grid-security/certificates"
 MAX_CERTIFICATE: t.Final = 256 * 1024
 MAX_BUNDLE: t.Final = 64 * 1024 * 1024
-MAX_FILES: t.Final = 50_000
 MAX_BLOCKS: t.Final = 10_000
 MAX_STEPS: t.Final = 1000
-Path = t.Union[str, os.PathLike[str]]
 
-_NAME = re.compile(r"([0-9a-f]{8})\.(?:(r?)([0-9]{1,4})|(namespaces|signing_policy))")
 _PEM = re.compile(rb"-----BEGIN ((?:TRUSTED |X509 )?CERTIFICATE|X509 CRL)-----[^-]*-----END \1-----")
 
 
@@ -114,9 +109,9 @@ def load_directory(path: Path, *, trusted_owners: t.Collection[int] = ()) -> Anc
     base = pathlib.Path(path)
     try:
         found = base.stat()
-        listing = _names(base)
+        listing = names_in(base)
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     if not stat.S_ISDIR(found.st_mode):
         raise TrustError("anchors_unreadable", f"{path} is not a directory", path=str(path))
     ways = _Ways(trusted_owners)
@@ -124,12 +119,12 @@ def load_directory(path: Path, *, trusted_owners: t.Collection[int] = ()) -> Anc
     try:
         ways.check(str(base))
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     collector = _Collector()
     crls: list[crl.Source] = []
     rules: list[namespaces.Source] = []
     seen: dict[tuple[int, int], bytes] = {}
-    for name, stem, kind in _relevant(listing):
+    for name, stem, kind in relevant(listing):
         file = base / name
         try:
             status = file.stat()
@@ -155,23 +150,6 @@ def load_directory(path: Path, *, trusted_owners: t.Collection[int] = ()) -> Anc
     return collector.anchors(path, crls, rules)
 
 
-def _names(directory: pathlib.Path) -> list[str]:
-    return sorted(entry.name for entry in directory.iterdir())
-
-
-def _relevant(listing: t.Sequence[str]) -> t.Iterator[tuple[str, str, str]]:
-    """(name, hash, kind) of the files that count; kind is certificate, crl, namespaces or signing_policy."""
-    count = 0
-    for name in listing:
-        match = _NAME.fullmatch(name)
-        if not match:
-            continue
-        count += 1
-        if count > MAX_FILES:
-            raise TrustError("anchors_unreadable", f"The directory has more than {MAX_FILES} files")
-        yield name, match[1], match[4] or ("crl" if match[2] else "certificate")
-
-
 def load_bundle(path: Path, *, trusted_owners: t.Collection[int] = ()) -> Anchors:
     """Load a PEM bundle: certificates, and CRLs where it has some. It has no name policies.
 
@@ -181,12 +159,12 @@ def load_bundle(path: Path, *, trusted_owners: t.Collection[int] = ()) -> Anchor
     try:
         status, octets = files.read(path, MAX_BUNDLE)
     except (OSError, files.UnusableFileError) as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     _check_safe(status, pathlib.Path(path), trusted_owners)
     try:
         _Ways(trusted_owners).check(os.fspath(path))
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     collector = _Collector()
     crls: list[crl.Source] = []
     for number, match in enumerate(_PEM.finditer(octets)):
@@ -275,34 +253,3 @@ class _Ways:
             detail = f"{entry} is on the way, and belongs to the user number {found.st_uid}"
             raise TrustError("anchors_unsafe", detail, path=path)
         return str(pathlib.Path(entry).readlink()) if stat.S_ISLNK(found.st_mode) else None
-
-
-def _unreadable(path: Path, error: Exception) -> TrustError:
-    return TrustError("anchors_unreadable", f"{path} cannot be read: {files.reason(error)}", path=str(path))
-
-
-def fingerprint(path: Path) -> str:
-    """A hex digest over what `stat` says of every relevant file and the directory: equal means nothing has changed.
-
-    Also an exchange for a file of the same size and time of modification shows, and that others may write now. Nothing
-    is parsed and no library is needed. Raises `TrustError` (anchors_unreadable).
-    """
-    base = pathlib.Path(path)
-    try:
-        status = base.stat()
-        if not stat.S_ISDIR(status.st_mode):
-            return hashlib.sha256(_look(status).encode("ascii")).hexdigest()
-        lines = [f"{status.st_mode} {status.st_uid}"]
-        for name, _stem, _kind in _relevant(_names(base)):
-            try:
-                lines.append(f"{name} {_look((base / name).stat())}")
-            except FileNotFoundError:  # a dangling link, or removed just now
-                lines.append(f"{name} -")
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    return hashlib.sha256("\n".join(lines).encode("ascii")).hexdigest()
-
-
-def _look(status: os.stat_result) -> str:
-    parts = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_mode, status.st_uid)
-    return " ".join(map(str, parts))

@@ -9,7 +9,7 @@ import typing as t
 from datetime import timedelta
 
 from ...disks.formats import WANTED
-from ...trust.anchors import DEFAULT_ANCHORS
+from ...trust.anchor_files import DEFAULT_ANCHORS
 from . import cache_options
 from .values import duration
 

@@ -15,7 +15,7 @@ from ...endorserlist.model import MEMBERS, VO
 from ...imagelist.model import ENDORSER, IMAGES
 from ...transfer.upload.base import Settings
 from ...transfer.upload.rules import UploadRule
-from ...trust.anchors import DEFAULT_ANCHORS
+from ...trust.anchor_files import DEFAULT_ANCHORS
 from ...trust.credentials.defaults import find
 from .images import EXPIRES, ImageSpec, read_images
 from .members import MemberSpec, read_members

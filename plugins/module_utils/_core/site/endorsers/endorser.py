@@ -9,7 +9,6 @@ import typing as t
 from dataclasses import dataclass
 
 from ...errors import SiteError
-from ...trust.naming.names import common_spelling
 
 #: A subject's and its issuer's name, both in slash form.
 Pair = tuple[str, str]
@@ -52,6 +51,8 @@ def as_dicts(pairs: t.Iterable[Pair]) -> list[dict[str, str]]:
 
 def likeness(pair: Pair) -> Pair:
     """The same for every spelling of a pair: one certificate under two names would outlive the removal of one."""
+    from ...trust.naming.names import common_spelling
+
     return common_spelling(pair[0]), common_spelling(pair[1])
 
 

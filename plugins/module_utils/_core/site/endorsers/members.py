@@ -8,15 +8,15 @@ import json
 import typing as t
 from dataclasses import dataclass
 
-from ...imagelist.difference import Sides, compare
 from .endorser import Pair
-from .terms import Terms
 
 if t.TYPE_CHECKING:
     import sqlite3
 
     from ...endorserlist.model import EndorserList
+    from ...imagelist.difference import Sides
     from ..store.catalogue import Catalogue
+    from .terms import Terms
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,8 @@ def absence(catalogue: Catalogue, list_id: str, person: str) -> str:
 
 def difference(catalogue: Catalogue, list_id: str, content: EndorserList) -> Sides:
     """Who comes, goes and has other certificates or lists when this version of the list is accepted."""
+    from ...imagelist.difference import compare
+
     before = {one.person: one.definition for one in elected(catalogue, list_id)}
     return compare(before, {member.identifier: member.as_dict() for member in content.members})
 

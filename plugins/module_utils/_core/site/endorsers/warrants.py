@@ -16,7 +16,7 @@ from ...errors import SiteError
 from ..judgement.records import list_records
 from ..judgement.verdict import PathStatus, earliest, list_end, list_reasons
 from ..subscription import Named, Subscription
-from . import members, registry
+from . import registry
 from .endorser import Pair
 
 if t.TYPE_CHECKING:
@@ -153,6 +153,8 @@ class Authority:
     def _elected(self, named: Named) -> tuple[tuple[Warrant, ...], str]:
         """The pairs of somebody whom an endorser list names, while that list is one to be believed."""
         person, list_id = named.name, named.endorser_list
+        from . import members
+
         name = f"the endorser list {list_id}"
         if self._catalogue.row("SELECT 1 FROM lists WHERE list_id = ? AND kind = 'endorserlist'", list_id) is None:
             return (), f"The site does not subscribe to {name}, which should name {person}."
@@ -176,6 +178,8 @@ class Authority:
 
 def require_known(catalogue: Catalogue, subscription: Subscription) -> None:
     """Refuse a subscription with a name that nobody ever had here: ``unknown_endorser``."""
+    from . import members
+
     for named in subscription.named:
         if named.endorser_list:
             known = members.ever(catalogue, named.endorser_list, named.name)

@@ -13,7 +13,6 @@ from datetime import datetime
 
 from ...errors import SiteError
 from ...times import from_text
-from ..matching import Match
 from ..subscription import UUID, Subscription
 from .decided import Decided
 from .path_status import Judge
@@ -112,7 +111,7 @@ class Assessor:
         """
         record, times = self.record(known.list_id), [known.facts.expires]
         for item in record.subscription.select:
-            window = item.window(self.decided.subject(known.row, record)) if isinstance(item, Match) else None
+            window = item.window(self.decided.subject(known.row, record)) if not isinstance(item, str) else None
             times += window or ()
         ahead = (time for time in times if time is not None and self.now < time)
         return earliest(*ahead, *(decision.turns(self.now) for decision in known.decisions))

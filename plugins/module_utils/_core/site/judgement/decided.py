@@ -14,11 +14,11 @@ from functools import cached_property
 
 from ...errors import SiteError
 from ..endorsers.registry import registered
-from ..matching import MatchError, Subject
 from .records import decision_from
 from .verdict import Decision
 
 if t.TYPE_CHECKING:
+    from ..matching import Subject
     from ..rules.rule import Rule
     from ..store.catalogue import Catalogue
     from .records import ListRecord
@@ -100,6 +100,8 @@ class Decided:
 
 def subject_of(row: sqlite3.Row, *, address: str, vo: str, endorsers: t.Collection[str]) -> Subject:
     """The image of a row of `images`, whose list is subscribed at `address`."""
+    from ..matching import Subject
+
     return Subject(
         image_id=row["image_id"],
         list_id=row["list_id"],
@@ -115,6 +117,7 @@ def subject_of(row: sqlite3.Row, *, address: str, vo: str, endorsers: t.Collecti
 
 def read_ruleset(text: str) -> list[Rule]:
     """The rules of a row of `rulesets`; ``state_newer`` where one says what only a newer version understands."""
+    from ..matching import MatchError
     from ..rules.rule import Rule
 
     try:

@@ -20,7 +20,7 @@ from datetime import datetime
 
 from ...errors import TrustError, VmimagesError
 from ...times import from_text, to_text
-from ...trust import anchors as anchors_module
+from ...trust import anchor_files
 from ..endorsers.warrants import Authorisation, Authority
 from ..subscription import Subscription, TrustOptions
 from .records import keyed_rows
@@ -61,15 +61,17 @@ class AnchorStore:
 
     def get(self, path: str) -> Anchors:
         """The anchors at `path`; TrustError ``anchors_unreadable``, ``anchors_unsafe``."""
+        from ...trust.anchors import load
+
         with self._lock:
             if path not in self._loaded:
                 self._fingerprint(path)
-                self._loaded[path] = anchors_module.load(path)
+                self._loaded[path] = load(path)
             return self._loaded[path]
 
     def _fingerprint(self, path: str) -> str:
         if path not in self._fingerprints:
-            self._fingerprints[path] = anchors_module.fingerprint(path)
+            self._fingerprints[path] = anchor_files.fingerprint(path)
         return self._fingerprints[path]
 
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from ...errors import SiteError, TransferError, VmimagesError
 from ...times import from_text, to_text
 from ...transfer.atomic import sweep, write_atomic
-from ...trust.anchors import fingerprint
+from ...trust.anchor_files import fingerprint
 from ..derived import known
 from ..store import journal
 from ..store.state import StateDirectory

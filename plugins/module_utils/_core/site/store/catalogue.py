@@ -19,8 +19,7 @@ from pathlib import Path
 
 from ...errors import SiteError, VmimagesError
 from ...times import utc_now
-from . import archive, index, journal, preload, witness
-from .replay import events as replay
+from . import index, journal, preload, witness
 from .state import StateDirectory, as_owner, locked, user_name
 
 
@@ -80,6 +79,8 @@ class Catalogue:
 
     def load(self, name: str, digest: str) -> bytes:
         """An archived message, as it was accepted."""
+        from . import archive
+
         return archive.load(self.state.messages, name, digest)
 
     def rows(self, statement: str, *values: t.Any) -> list[sqlite3.Row]:
@@ -193,6 +194,8 @@ class Catalogue:
             return False
 
     def _replay(self) -> None:
+        from .replay import events as replay
+
         head = self.head()
         # No index may outlive, in a loss of power, a line whose writer has not forced it to disk yet.
         if self._behind():
@@ -211,6 +214,8 @@ class Writer:
 
     def archive(self, identifier: str, octets: bytes) -> tuple[str, str]:
         """Store a message ahead of the ``accepted`` event that will name it: (name, SHA-256)."""
+        from . import archive
+
         state = self.catalogue.state
         return archive.store(state.messages, identifier, self.catalogue.head().sequence + 1, octets)
 

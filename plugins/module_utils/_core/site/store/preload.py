@@ -62,20 +62,31 @@ _LATE_TRANSFER = (
 
 def judging() -> None:
     """What questions to a catalogue need: 0.1 s."""
-    from ...imagelist import check, reader  # noqa: F401
+    from ...endorserlist import check as endorsers_check  # noqa: F401
+    from ...endorserlist import reader as endorsers_reader  # noqa: F401
+    from ...imagelist import check, difference, reader  # noqa: F401
     from ...transfer import checksum  # noqa: F401
+    from ...transfer.access import credentials, mirrors, proxies  # noqa: F401
+    from ...trust import anchors, verify  # noqa: F401
     from ...trust.message import smime  # noqa: F401
-    from .. import queries  # noqa: F401
-    from ..history import verdicts  # noqa: F401
-    from ..judgement import snapshot  # noqa: F401
+    from ...trust.naming import names, namespaces  # noqa: F401
+    from ...trust.path import building, crl, signer  # noqa: F401
+    from .. import matching, queries  # noqa: F401
+    from ..endorsers import members, terms  # noqa: F401
+    from ..history import images, verdicts  # noqa: F401
+    from ..judgement import composition, snapshot  # noqa: F401
     from ..reports import publish  # noqa: F401
     from ..rules import rule  # noqa: F401
+    from . import archive  # noqa: F401
+    from .replay import events  # noqa: F401
 
     _import(_LATE_JUDGING)
 
 
 def everything() -> None:
     """What any work on a catalogue needs, the network's part included: 0.3 s."""
+    from ...endorserlist import writer as endorsers_writer  # noqa: F401
+    from ...imagelist import writer  # noqa: F401
     from ...transfer import fetch, session  # noqa: F401
     from .. import relay  # noqa: F401
     from ..cache import sync  # noqa: F401

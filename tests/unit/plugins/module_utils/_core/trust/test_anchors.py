@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import TrustError
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust import anchors
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust import anchor_files, anchors
 
 
 def code_of(load: t.Callable[..., object], *arguments: t.Any) -> str:
@@ -149,7 +149,7 @@ def test_in_a_directory_with_the_sticky_bit_the_link_must_be_ours(chain: t.Any, 
 def test_a_missing_directory(tmp_path: pathlib.Path) -> None:
     assert code_of(anchors.load, tmp_path / "none") == "anchors_unreadable"
     assert code_of(anchors.load_directory, tmp_path / "none") == "anchors_unreadable"
-    assert code_of(anchors.fingerprint, tmp_path / "none") == "anchors_unreadable"
+    assert code_of(anchor_files.fingerprint, tmp_path / "none") == "anchors_unreadable"
 
 
 def test_a_bundle_needs_explicit_modes(chain: t.Any, tmp_path: pathlib.Path) -> None:
@@ -183,19 +183,19 @@ def test_an_unsafe_or_empty_bundle(chain: t.Any, tmp_path: pathlib.Path) -> None
 
 
 def test_the_fingerprint_knows_what_changed(chain: t.Any) -> None:
-    before = anchors.fingerprint(chain.directory)
-    assert anchors.fingerprint(chain.directory) == before
+    before = anchor_files.fingerprint(chain.directory)
+    assert anchor_files.fingerprint(chain.directory) == before
     chain.write("README.txt", "no part of it")
-    assert anchors.fingerprint(chain.directory) == before
+    assert anchor_files.fingerprint(chain.directory) == before
     os.utime(chain.directory / "22222222.r0", ns=(1, 1))
-    touched = anchors.fingerprint(chain.directory)
+    touched = anchor_files.fingerprint(chain.directory)
     assert touched != before
     (chain.directory / "22222222.r0").unlink()
-    assert anchors.fingerprint(chain.directory) not in (before, touched)
+    assert anchor_files.fingerprint(chain.directory) not in (before, touched)
 
 
 def test_the_fingerprint_of_a_bundle(chain: t.Any) -> None:
     path = chain.write("bundle.pem", chain.root.pem)
-    before = anchors.fingerprint(path)
+    before = anchor_files.fingerprint(path)
     chain.write("bundle.pem", chain.root.pem + chain.sub.pem)
-    assert anchors.fingerprint(path) != before
+    assert anchor_files.fingerprint(path) != before

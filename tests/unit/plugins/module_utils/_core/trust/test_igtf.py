@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import hashes
 
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import TrustError
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust import (
+    anchor_files,
     anchors,
     certificates,
 )
@@ -118,13 +119,13 @@ def test_a_ca_that_has_ended_is_refused(loaded: anchors.Anchors) -> None:
 
 
 def test_the_fingerprint_is_stable(directory: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    first = anchors.fingerprint(directory)
+    first = anchor_files.fingerprint(directory)
     anchors.load_directory(directory)
-    assert anchors.fingerprint(directory) == first
+    assert anchor_files.fingerprint(directory) == first
     other = tmp_path / "certificates"
     other.mkdir(mode=0o755)
     for file in sorted(directory.iterdir(), key=lambda file: hashlib.sha256(os.fsencode(file.name)).digest()):
         (other / file.name).symlink_to(file.resolve())
-    assert anchors.fingerprint(other) == first
+    assert anchor_files.fingerprint(other) == first
     next(other.glob("*.0")).unlink()
-    assert anchors.fingerprint(other) != first
+    assert anchor_files.fingerprint(other) != first

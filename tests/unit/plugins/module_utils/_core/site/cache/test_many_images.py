@@ -55,17 +55,17 @@ def test_the_first_sync_takes_time_in_proportion_to_the_images(world: World) -> 
 def test_the_anchors_are_looked_at_a_few_times_and_not_for_every_image(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust import anchors
+    from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust import anchor_files
 
     world.publish("1", _images(world, 20))
     world.subscribe(new_images="cache")
-    real, asked = anchors.fingerprint, []
+    real, asked = anchor_files.fingerprint, []
 
     def counted(path: str) -> str:
         asked.append(path)
         return real(path)
 
-    monkeypatch.setattr(anchors, "fingerprint", counted)
+    monkeypatch.setattr(anchor_files, "fingerprint", counted)
     assert len(world.sync().data["downloaded"]) == 20
     assert len(asked) < 10
 
