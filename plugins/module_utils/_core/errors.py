@@ -256,6 +256,7 @@ REMEDIES: t.Final[t.Mapping[str, str]] = {
     "hypervisor_refused": "Read what libvirt said, mend it, and run this again: it goes on with what was done.",
     "start_refused": "Read what the hook said: `vmimages gate` names the verdict for the domain's disks.",
     "instance_foreign": "Choose another name or UUID: only what image_instance has recorded is changed or removed.",
+    "instance_busy": "Wait for the other call, or end it, and run this again: it goes on with what was done.",
     "instance_outdated": "Set rebuild to make its disk anew, which loses what is on it, or name what it was made from.",
     "file_foreign": "Move the file away, or choose another path: only what was made for the instance is changed.",
     "device_too_small": "Name a larger block device.",

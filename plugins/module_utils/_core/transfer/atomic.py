@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 import stat
 import typing as t
@@ -90,6 +91,17 @@ def temporary_sibling(path: StrPath) -> Path:
     """Return a fresh hidden name in the directory of `path`; its ending ``.part`` tells it from a finished file."""
     target = Path(path)
     return target.with_name(f".{target.name[:128]}.{secrets.token_hex(8)}.part")
+
+
+def leftovers(path: StrPath) -> list[Path]:
+    """What killed writers of `path` left beside it (see `temporary_sibling`), or living ones are still at."""
+    target = Path(path)
+    shape = re.compile(rf"\.{re.escape(target.name[:128])}\.[0-9a-f]{{16}}\.part")
+    with storage_errors(target.parent, reading=True):
+        try:
+            return sorted(found for found in target.parent.iterdir() if shape.fullmatch(found.name))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
 
 
 def sweep(directory: StrPath) -> None:

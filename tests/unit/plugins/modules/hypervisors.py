@@ -8,6 +8,7 @@ pip would have to compile the binding; the system's one serves where this Python
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 import typing as t
 from dataclasses import dataclass
@@ -89,3 +90,19 @@ class Node:
     def names(self) -> set[str]:
         """Domains, without the one that the driver is born with."""
         return {str(domain.name()) for domain in self.driver.listAllDomains(0)} - {"test"}
+
+
+def record(node: Node) -> dict[str, t.Any]:
+    """The only record that there is."""
+    (path,) = node.records.iterdir()
+    return t.cast("dict[str, t.Any]", json.loads(path.read_text()))
+
+
+def cached(node: Node) -> Path:
+    """The image's file in the cache."""
+    return Path(node.image()["verdict"]["path"])
+
+
+def actions(result: t.Any) -> list[str]:
+    """What was done, by its names."""
+    return [action["action"] for action in result["actions"]]

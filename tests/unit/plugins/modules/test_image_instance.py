@@ -18,7 +18,7 @@ import pytest
 
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.judgement.records import stat_record
 
-from .hypervisors import BINDING, BOOT_INFO, IMAGE, Node
+from .hypervisors import BINDING, BOOT_INFO, IMAGE, Node, actions, cached, record
 
 pytestmark = pytest.mark.needs(BINDING, "qemu-img")
 
@@ -28,19 +28,6 @@ ISO = {"variables": {"AFS": "off"}, "scripts": {"prolog": {"content": "#!/bin/sh
 def facts(path: Path) -> dict[str, t.Any]:
     told = subprocess.run(["qemu-img", "info", "--output=json", path], check=True, capture_output=True)
     return t.cast("dict[str, t.Any]", json.loads(told.stdout))
-
-
-def record(node: Node) -> dict[str, t.Any]:
-    (path,) = node.records.iterdir()
-    return t.cast("dict[str, t.Any]", json.loads(path.read_text()))
-
-
-def cached(node: Node) -> Path:
-    return Path(node.image()["verdict"]["path"])
-
-
-def actions(result: t.Any) -> list[str]:
-    return [action["action"] for action in result["actions"]]
 
 
 def test_an_instance_is_planned_made_and_left_as_it_is(node: Node) -> None:
@@ -177,7 +164,7 @@ def test_octets_are_compared_where_they_are_not_believed(own_node: Node) -> None
     _rewrite_verdicts(own_node, lambda octets: octets.replace(digest, b"0" * 128))
     assert own_node.run(verify="sha512")["code"] == "file_changed"
     assert own_node.run(disk={"method": "copy"})["code"] == "checksum_mismatch"
-    assert list(own_node.disks.iterdir()) == [] and not own_node.records.exists()
+    assert list(own_node.disks.iterdir()) == list(own_node.records.iterdir()) == []
 
 
 def test_the_snapshot_names_no_file_outside_of_the_cache(own_node: Node) -> None:
@@ -354,6 +341,30 @@ def test_a_block_device_gets_the_octets_and_keeps_what_it_had_from_others(node: 
     node.done(state="absent")
     assert node.run(disk=disk)["code"] == node.run(disk=disk, check=True)["code"] == "device_in_use"
     assert node.done(disk={**disk, "overwrite": True})["changed"] is True
+
+
+@pytest.mark.needs("root", "losetup", "/dev/loop-control")
+def test_a_device_is_named_as_it_is_after_the_next_start_of_the_host(own_node: Node, device: Path) -> None:
+    disk = {"method": "device", "path": str(device)}
+    link = Path(f"/dev/disk/by-id/vmimages-test-{os.getpid()}")
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(device)
+    try:
+        refused = own_node.run(disk=disk)
+        assert refused["code"] == "machine_invalid" and f"{link} is always this one" in refused["msg"]
+        own_node.done(disk={**disk, "path": str(link)})
+        assert record(own_node)["disk"]["path"] == str(link)
+        own_node.done(state="absent")
+    finally:
+        link.unlink()
+    # Where there is no other name it is told; and what lies there by then is never taken for the instance's own.
+    done = own_node.done(disk={**disk, "overwrite": True})
+    assert any("may be another disk after the next start" in sentence for sentence in done.warnings)
+    own_node.bench.publish(own_node.bench.image(octets=b"image v2" * 131072, format="raw", version="2.0"))
+    own_node.bench.done("imagelist_subscribe", own_node.bench.subscription(refresh="always"))
+    own_node.bench.cache()
+    assert own_node.run(disk=disk, rebuild=True)["code"] == "device_in_use"
+    own_node.done(state="absent")
 
 
 @pytest.mark.needs("root", "losetup", "/dev/loop-control")

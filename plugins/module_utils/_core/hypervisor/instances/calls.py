@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import typing as t
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,6 +21,7 @@ from .plan.removing import plan_removal
 from .plan.steps import Plan
 from .plan.templates import plan_template
 from .standing import Names, find, names_taken_twice
+from .turns import turn
 from .wishes import Wish
 
 
@@ -87,8 +89,13 @@ def _one(wish: Wish, world: World, *, check: bool) -> _Report:
         plan = plan_of(wish, world)
         if check:
             done += plan.actions
-        else:
-            plan.carry_out(done)
+        elif plan.steps:
+            with _alone(wish, plan) as waited:
+                if waited:
+                    world.names = Names()
+                if waited or _is_another(wish, plan, world):
+                    plan = plan_of(wish, world)
+                plan.carry_out(done)
     except (VmimagesError, OSError) as caught:
         error = storage_error(caught, caught.filename or wish.name) if isinstance(caught, OSError) else caught
         failure = {"name": wish.name, **error.as_dict()}
@@ -97,6 +104,19 @@ def _one(wish: Wish, world: World, *, check: bool) -> _Report:
         return _Report(wish.name, result, actions=done, warnings=plan.warnings, failure=failure)
     result = {**_EMPTY, **plan.result, "name": wish.name, "changed": bool(done)}
     return _Report(wish.name, result, plan.before, plan.after, done, plan.warnings)
+
+
+def _alone(wish: Wish, plan: Plan) -> t.ContextManager[bool]:
+    """Its turn; where nothing is recorded there is nobody to wait for, and no directory to be made."""
+    is_unrecorded = wish.state == "absent" and not wish.records_dir.exists()
+    if plan.standing is None or is_unrecorded:
+        return contextlib.nullcontext(False)
+    return turn(wish.records_dir, wish.name)
+
+
+def _is_another(wish: Wish, plan: Plan, world: World) -> bool:
+    """Whether another call has been there between the plan and the turn."""
+    return plan.standing is not None and find(wish, world.connections, world.names) != plan.standing
 
 
 def plan_of(wish: Wish, world: World) -> Plan:

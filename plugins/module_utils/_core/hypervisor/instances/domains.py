@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 import typing as t
 from xml.etree import ElementTree
@@ -14,6 +15,7 @@ from ...errors import HypervisorError
 #: Models by which a host labels the files of its guests, and which can be told to leave one alone.
 _LABELS: t.Final = ("dac", "selinux")
 _POLL: t.Final = 0.2
+_HOOK_SAID: t.Final = re.compile(r"unexpected exit status [0-9]+: (.+)")
 
 Connection = t.Any
 Domain = t.Any
@@ -56,8 +58,12 @@ def refusals(what: str) -> t.Iterator[None]:
     try:
         yield
     except libvirt.libvirtError as error:
-        code = "start_refused" if error.get_error_code() == libvirt.VIR_ERR_HOOK_SCRIPT_FAILED else "hypervisor_refused"
-        raise HypervisorError(code, f"{what}: {_said(error)}") from error
+        said = _said(error)
+        if error.get_error_code() != libvirt.VIR_ERR_HOOK_SCRIPT_FAILED:
+            raise HypervisorError("hypervisor_refused", f"{what}: {said}") from error
+        # Before that stands the hook's whole command, with its environment.
+        of_hook = _HOOK_SAID.search(said)
+        raise HypervisorError("start_refused", f"{what}: {of_hook[1] if of_hook else said}") from error
 
 
 def _said(error: t.Any) -> str:
@@ -130,12 +136,13 @@ def start(domain: Domain) -> None:
         domain.create()
 
 
-def grow(domain: Domain, target: str, size: int) -> None:
-    """Make the disk of a running machine larger; `size` in octets."""
+def grow(domain: Domain, disk: str, size: int) -> None:
+    """Make the disk of a running machine larger, by its path: where it is attached may have been chosen; `size` in
+    octets."""
     import libvirt
 
-    with refusals(f"{domain.name()}: {target} does not grow"):
-        domain.blockResize(target, size, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
+    with refusals(f"{domain.name()}: {disk} does not grow"):
+        domain.blockResize(disk, size, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
 
 
 def stop(domain: Domain, patience: float) -> None:

@@ -8,6 +8,7 @@ the gate believes these files. It is used before each start, and needs the stand
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -122,12 +123,9 @@ def write(records_dir: StrPath, record: Record) -> Path:
 
     Raises `HypervisorError` (``record_unsafe``), `TransferError` (``disk_full``, ``not_writable``).
     """
-    make_directory(records_dir)
-    directory = _open_directory(records_dir)
-    if directory is not None:
-        os.close(directory)
+    os.close(open_made(records_dir))
     octets = json.dumps(record.as_dict(), indent=1, sort_keys=True).encode() + b"\n"
-    path = _path(records_dir, record.uuid)
+    path = path_of(records_dir, record.uuid)
     write_atomic(path, octets, mode=0o644)
     return path
 
@@ -183,7 +181,7 @@ def remove(records_dir: StrPath, uuid: str) -> bool:
     if directory is None or not _UUID.fullmatch(uuid):
         return False
     os.close(directory)
-    path = _path(records_dir, uuid)
+    path = path_of(records_dir, uuid)
     try:
         path.unlink()
     except FileNotFoundError:
@@ -194,7 +192,17 @@ def remove(records_dir: StrPath, uuid: str) -> bool:
     return True
 
 
-def _path(records_dir: StrPath, uuid: str) -> Path:
+def open_made(records_dir: StrPath) -> int:
+    """A descriptor of the directory, which is made where it is missing. Raises as `write`."""
+    make_directory(records_dir)
+    directory = _open_directory(records_dir)
+    if directory is None:
+        raise storage_error(FileNotFoundError(errno.ENOENT, "gone"), records_dir)
+    return directory
+
+
+def path_of(records_dir: StrPath, uuid: str) -> Path:
+    """The file of the record of the domain."""
     return Path(records_dir) / f"{uuid}.json"
 
 
@@ -235,7 +243,7 @@ def _check(found: os.stat_result, path: Path) -> None:
 
 
 def _read(records_dir: StrPath, directory: int, uuid: str) -> Record | None:
-    path = _path(records_dir, uuid)
+    path = path_of(records_dir, uuid)
     try:
         # Without NONBLOCK a pipe in its place would be waited for.
         descriptor = os.open(path.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...errors import HypervisorError
@@ -21,7 +21,8 @@ class Standing:
 
     uuid: str
     record: Record | None = None
-    domain: Domain | None = None
+    #: An object of libvirt's for each time that it is asked.
+    domain: Domain | None = field(default=None, compare=False)
     xml: str = ""
     is_active: bool = False
     is_autostarted: bool = False

@@ -22,12 +22,15 @@ from ...disks.window import Window
 from ...errors import DiskError, HypervisorError, SiteError, TransferError
 from ...site.judgement.records import stat_facts
 from ...transfer import clone
-from ...transfer.atomic import storage_errors, write_all
+from ...transfer.atomic import fsync_directory, storage_errors, write_all
 from .approval import Approved
 from .records import DiskRecord
 
 METHODS: t.Final = ("overlay", "reflink", "copy", "device")
 SECTOR: t.Final = 512
+_DEV: t.Final = Path("/dev")
+#: Where names for devices are that their content, or its place, does not change.
+_LASTING: t.Final = (_DEV / "mapper", _DEV / "disk/by-id", _DEV / "disk/by-path")
 _KINDS: t.Final = {"overlay": "overlay", "reflink": "copy", "copy": "copy", "device": "device"}
 _PIECE: t.Final = 256 * 1024
 _PROBED: t.Final = 1024 * 1024
@@ -76,8 +79,32 @@ def check_wish(wish: VolumeWish, approved: Approved) -> None:
         _check_room(wish.path, descriptor, approved)
 
 
+def is_named_by_order(path: Path) -> bool:
+    """Whether it is a node such as /dev/sdb, which another disk may have after the next start of the host."""
+    return path.parent == _DEV and path.is_block_device() and not path.is_symlink()
+
+
+def _lasting_name(path: Path) -> Path | None:
+    """A link that leads to the device whatever node it gets."""
+    device = path.stat().st_rdev
+    for directory in _LASTING:
+        with contextlib.suppress(OSError):
+            for link in sorted(directory.iterdir()):
+                if link.is_block_device() and link.stat().st_rdev == device:
+                    return link
+    return None
+
+
 def check_free(wish: VolumeWish) -> None:
-    """Whether a block device may be written. Raises `HypervisorError` ``device_in_use``."""
+    """Whether a block device may be written, and is named to last.
+
+    Raises `HypervisorError` ``device_in_use``, ``machine_invalid``.
+    """
+    if wish.method == "device" and is_named_by_order(wish.path):
+        link = _lasting_name(wish.path)
+        if link is not None:
+            told = f"{wish.path} may be another disk after the next start of this host, and {link} is always this one"
+            raise HypervisorError("machine_invalid", f"disk.path: {told}", option="disk.path")
     if wish.method == "device" and not wish.overwrite:
         with _opened_device(wish.path, os.O_RDONLY) as descriptor:
             _refuse_what_holds_something(wish, descriptor)
@@ -166,6 +193,18 @@ def _hand_over(wish: VolumeWish, temporary: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def place(temporary: Path, path: Path) -> None:
+    """Give the finished disk its name. Raises `HypervisorError` ``file_foreign`` where there is something already."""
+    with storage_errors(path):
+        try:
+            # A rename would put it in the place of whatever is there.
+            os.link(temporary, path)
+        except FileExistsError as error:
+            raise HypervisorError("file_foreign", f"{path} has come to be meanwhile", path=str(path)) from error
+        temporary.unlink()
+    fsync_directory(path.parent)
 
 
 def grow(path: Path, image_format: str, size: int) -> None:

@@ -80,6 +80,13 @@ class Wish:
         """What the name belongs to: a connection, or the files of a kind."""
         return self.connection or self.output
 
+    @property
+    def usual_paths(self) -> tuple[Path, ...]:
+        """Where the disk and its context disk are unless other places are given."""
+        if self.directory is None:
+            return ()
+        return tuple(self.directory / f"{self.name}{ending}" for ending in (".qcow2", ".img", "-context.iso"))
+
     def derived_uuid(self) -> str:
         return derived_uuid(self.where, self.name)
 
@@ -111,8 +118,9 @@ def read_wish(options: t.Mapping[str, t.Any]) -> Wish:
         "dest": None if options.get("dest") is None else _absolute(options["dest"], "dest"),
         "opennebula": options.get("opennebula"),
     }
+    directory = _absolute(options["directory"], "directory")
     if state == "absent":
-        return Wish(**common)
+        return Wish(**common, directory=directory)
     if not options.get("image"):
         raise invalid("image", f"{name} needs one")
     if output == "opennebula" and not (options.get("opennebula") or {}).get("image"):
@@ -120,7 +128,6 @@ def read_wish(options: t.Mapping[str, t.Any]) -> Wish:
     instance = common["uuid"] or derived_uuid(common["connection"] or output, name)
     disk = options.get("disk") or {}
     method = disk.get("method") or "overlay"
-    directory = _absolute(options["directory"], "directory")
     until = options.get("until")
     return Wish(
         **common,

@@ -21,7 +21,6 @@ from ....guest.context.disks import Wanted, make_disks
 from ....guest.context.payload.content import Fetch
 from ....times import to_text
 from ....transfer.atomic import make_directory, storage_errors, temporary_sibling, write_atomic
-from ....transfer.atomic import replace as rename
 from ... import compare
 from ...libvirt import domain_xml
 from ...machine import Machine, doubts
@@ -34,7 +33,7 @@ from ..standing import Standing
 from ..volumes import VolumeWish
 from ..wishes import Wish
 from .described import instance_record, machine_options
-from .removing import add_files
+from .removing import add_files, add_leftovers
 from .steps import Plan
 
 #: What the domain says of its image; a machine that runs is not started again for it.
@@ -60,6 +59,7 @@ class Making:
             raise HypervisorError("machine_invalid", f"disk: {self.wish.name} has none")
         # What is on the instance's own device may be thrown away with the instance.
         is_own = old is not None and (old.disk.kind, old.disk.path) == ("device", str(wished.path))
+        is_own = is_own and not volumes.is_named_by_order(wished.path)
         return replace(wished, overwrite=wished.overwrite or is_own)
 
 
@@ -67,7 +67,7 @@ def plan_making(making: Making) -> Plan:
     """The plan. Raises what a refusal of any part is: nothing was changed then."""
     wish, standing, approved = making.wish, making.standing, making.approved
     volumes.check_wish(making.volume, approved)
-    plan = Plan(wish.name)
+    plan = Plan(wish.name, standing)
     old = standing.record
     outdated = [] if old is None else _differs(making, old)
     is_replaced = bool(outdated)
@@ -76,6 +76,9 @@ def plan_making(making: Making) -> Plan:
     is_made = _is_to_be_made(making, is_replaced)
     if is_made:
         volumes.check_free(making.volume)
+        if volumes.is_named_by_order(making.volume.path):
+            told = f"{making.volume.path} may be another disk after the next start of this host"
+            plan.warnings.append(f"{wish.name}: disk.path: {told}; it has no name that lasts.")
     until = _until(making, is_new=is_made)
     machine = Machine.from_options(machine_options(making), making.boot_info)
     plan.warnings += [f"{wish.name}: {sentence}" for sentence in doubts(machine)]
@@ -89,6 +92,9 @@ def plan_making(making: Making) -> Plan:
             add_files(plan, old, [path for path in old.made if path == old.disk.path])
 
     record = instance_record(making, until, is_new=is_made)
+    path = records.path_of(wish.records_dir, standing.uuid)
+    if is_made:
+        add_leftovers(plan, [*([making.volume.path] if making.volume.kind != "device" else []), path])
     _add_disk_and_record(plan, making, record, clear if is_made else None)
     is_context_new = _add_contexts(plan, making)
     _add_growth(plan, making, is_active=standing.is_active and not is_stopped, is_made=is_made)
@@ -106,7 +112,7 @@ def plan_making(making: Making) -> Plan:
         mode=wish.mode,
         disk=str(making.volume.path),
         contexts=[one.path for one in wish.contexts],
-        record=str(wish.records_dir / f"{standing.uuid}.json"),
+        record=str(path),
         until=None if until is None else to_text(until),
         differences=[one.as_dict() for one in differences],
         xml=text if wish.output in ("domain", "libvirt") else None,
@@ -175,7 +181,7 @@ def _written(making: Making, machine: Machine) -> tuple[str, tuple[compare.Diffe
 def _add_disk_and_record(plan: Plan, making: Making, record: Record, clear: t.Optional[t.Callable[[], None]]) -> None:
     """`clear` adds the steps that make room for a new disk; None where the disk that is there stays."""
     wish, volume = making.wish, making.volume
-    told = str(wish.records_dir / f"{record.uuid}.json")
+    told = str(records.path_of(wish.records_dir, record.uuid))
     if clear is None:
         if record != making.standing.record:
             plan.add("record", lambda: _write(wish, record), path=told)
@@ -199,7 +205,7 @@ def _add_disk_and_record(plan: Plan, making: Making, record: Record, clear: t.Op
             disk = volumes.record_of(volume, making.approved, found)
             _write(wish, replace(record, disk=disk))
             if volume.kind != "device":
-                rename(temporary, volume.path)
+                _place(making, temporary)
         finally:
             with contextlib.suppress(OSError):
                 temporary.unlink()
@@ -211,6 +217,16 @@ def _add_disk_and_record(plan: Plan, making: Making, record: Record, clear: t.Op
     if volume.kind != "device":
         clear()
     plan.add("record", note, path=told)
+
+
+def _place(making: Making, temporary: Path) -> None:
+    """Give the disk its name, which nothing has: what came to be there meanwhile is somebody else's."""
+    try:
+        volumes.place(temporary, making.volume.path)
+    except HypervisorError:
+        if making.standing.record is None:
+            records.remove(making.wish.records_dir, making.standing.uuid)
+        raise
 
 
 def _write(wish: Wish, record: Record) -> None:
@@ -229,6 +245,7 @@ def _add_contexts(plan: Plan, making: Making) -> bool:
     planned = make_disks(wanted, check=True, fetch=making.fetch)
     plan.warnings += [f"{wish.name}: {sentence}" for sentence in planned.warnings]
     for each in planned.actions:
+        add_leftovers(plan, [Path(each["dest"])])
         disks = [disk for disk in wanted if str(disk.dest) == each["dest"]]
         plan.add(f"{each['action']}_context", functools.partial(_make_contexts, making, disks), path=each["dest"])
     if planned.changed:
@@ -256,11 +273,10 @@ def _add_growth(plan: Plan, making: Making, *, is_active: bool, is_made: bool) -
     found = volumes.virtual_size(volume.path, image_format)
     if found >= size:
         return
-    target = making.wish.target or ("xvda" if making.wish.mode.startswith("xen") else "vda")
 
     def grow() -> None:
         if is_active:
-            domains.grow(making.standing.domain, target, size)
+            domains.grow(making.standing.domain, str(volume.path), size)
         else:
             volumes.grow(volume.path, image_format, size)
 

@@ -9,7 +9,7 @@ import os
 import typing as t
 from pathlib import Path
 
-from ....transfer.atomic import fsync_directory, storage_errors
+from ....transfer.atomic import fsync_directory, leftovers, storage_errors
 from .. import domains, records
 from ..records import Record
 from ..standing import Standing
@@ -20,18 +20,21 @@ from .steps import Plan
 
 def plan_removal(wish: Wish, standing: Standing) -> Plan:
     """The plan; no steps where there is nothing."""
-    plan = Plan(wish.name)
+    plan = Plan(wish.name, standing)
     record, domain = standing.record, standing.domain
     plan.result = {"uuid": standing.uuid if record else None, "state": "absent"}
     plan.before = plan.after = {"state": "absent"}
     if record is None:
+        add_leftovers(plan, wish.usual_paths)
         return plan
     if domain is not None:
         if standing.is_active:
             plan.add("stop", lambda: domains.stop(domain, wish.patience))
         plan.add("undefine", lambda: domains.undefine(domain))
     add_files(plan, record, record.made)
-    plan.add("remove_record", lambda: _forget(wish, record), path=str(wish.records_dir / f"{record.uuid}.json"))
+    path = records.path_of(wish.records_dir, record.uuid)
+    add_leftovers(plan, dict.fromkeys((*wish.usual_paths, *map(Path, record.made), path)))
+    plan.add("remove_record", lambda: _forget(wish, record), path=str(path))
     plan.before = {
         "state": "running" if standing.is_active else "stopped" if domain is not None else "recorded",
         "files": [told["path"] for told in plan.actions if told["action"] == "remove"],
@@ -49,6 +52,13 @@ def add_files(plan: Plan, record: Record, paths: t.Iterable[str]) -> None:
             plan.warnings.append(f"{record.name}: {path} is not the disk that was made for it, and stays.")
             continue
         plan.add("remove", remover(Path(path)), path=path)
+
+
+def add_leftovers(plan: Plan, paths: t.Iterable[Path]) -> None:
+    """Steps that remove what calls that were killed left beside these files."""
+    for path in paths:
+        for found in leftovers(path):
+            plan.add("remove", remover(found), path=str(found))
 
 
 def remover(path: Path) -> t.Callable[[], None]:

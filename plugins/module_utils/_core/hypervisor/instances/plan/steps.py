@@ -7,14 +7,19 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field
 
+if t.TYPE_CHECKING:
+    from ..standing import Standing
+
 Act = t.Callable[[], t.Any]
 
 
 @dataclass
 class Plan:
-    """Steps of one instance. `before` and `after` are what a diff shows, `result` what is returned of the instance."""
+    """Steps of one instance as it stands. `before` and `after` are what a diff shows, `result` what is returned of it;
+    `standing` is None for what no other call can change meanwhile."""
 
     name: str
+    standing: Standing | None = None
     steps: list[tuple[dict[str, t.Any], Act]] = field(default_factory=list)
     before: dict[str, t.Any] = field(default_factory=dict)
     after: dict[str, t.Any] = field(default_factory=dict)
