@@ -20,6 +20,7 @@ from ..instances import records
 from . import images
 from .check import Answer, check
 from .domain import read
+from .log import quoted
 from .settings import ENFORCE, Settings
 from .virsh import Virsh
 
@@ -63,7 +64,8 @@ class Machine:
     @property
     def told(self) -> str:
         """One line for people."""
-        return f"{self.name or '?'} ({self.uuid}): {self.code or 'good'}: {self.action or 'goes on'}: {self.detail}"
+        which = f"{quoted(self.name) or '?'} ({self.uuid})"
+        return f"{which}: {self.code or 'good'}: {self.action or 'goes on'}: {self.detail}"
 
     def as_dict(self) -> dict[str, t.Any]:
         """For JSON output."""

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import syslog
 import typing as t
 
@@ -12,6 +14,7 @@ from ...errors import VmimagesError
 from .check import Answer
 
 _IDENTITY: t.Final = "vmimages-gate"
+_PLAIN: t.Final = re.compile(r"[A-Za-z0-9_.:+-]*")
 
 
 def sentence(answer: Answer) -> str:
@@ -27,7 +30,9 @@ def write(answer: Answer, operation: str) -> None:
         _write(syslog.LOG_INFO, f"exempt {_named(answer, operation)}")
     elif answer.allowed:
         based = " ".join(
-            f"{finding.disk}={finding.image['identifier']}" for finding in answer.findings if finding.image is not None
+            f"{quoted(finding.disk)}={finding.image['identifier']}"
+            for finding in answer.findings
+            if finding.image is not None
         )
         _write(syslog.LOG_INFO, f"allowed {_named(answer, operation)} {based}")
     else:
@@ -40,8 +45,15 @@ def write_failure(error: VmimagesError, operation: str) -> None:
     _write(syslog.LOG_ERR, f"refused operation={operation}: {error}")
 
 
+def quoted(text: str) -> str:
+    """A name that somebody has given, as one word of a line: with anything but letters, digits and ``_ . : + -`` in
+    quotes, as JSON has them."""
+    return text if _PLAIN.fullmatch(text) else json.dumps(text)
+
+
 def _named(answer: Answer, operation: str) -> str:
-    return f"operation={operation} domain={answer.domain.name} uuid={answer.domain.uuid or '-'} user={os.getuid()}"
+    domain, uuid = quoted(answer.domain.name), quoted(answer.domain.uuid) or "-"
+    return f"operation={operation} domain={domain} uuid={uuid} user={os.getuid()}"
 
 
 def _write(priority: int, text: str) -> None:

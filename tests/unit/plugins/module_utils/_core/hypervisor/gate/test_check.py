@@ -137,6 +137,16 @@ def test_overlays_need_a_record_where_the_site_wants_it(site: Site) -> None:
     assert site.codes(xml, overlays="record") == ["record_differs"]
 
 
+def test_the_end_of_an_instances_time_is_dodged_by_another_uuid_unless_overlays_need_a_record(site: Site) -> None:
+    overlay = site.overlay(site.files[APPROVED])
+    site.record(overlay, kind="overlay", until=site.world.now)
+    xml = domain_xml(disk_xml(overlay))
+    assert site.codes(xml) == ["ttl_over"]
+    other = xml.replace(UUID, UUID[::-1])
+    assert site.codes(other) == []
+    assert site.codes(other, overlays="record") == ["disk_foreign"]
+
+
 @pytest.mark.parametrize(("image", "code"), [(BLACKLISTED, "blacklisted"), (REPLACED, "withdrawn")])
 def test_a_copy_of_what_may_not_run_may_not_start(site: Site, image: str, code: str) -> None:
     copy = site.directory / "copy.img"

@@ -210,3 +210,7 @@ def test_every_answer_is_told_to_the_hosts_log(site: Site, config: str) -> None:
     told = logged(domain_xml(disk_xml("/nowhere", "raw")))
     assert "refused operation=prepare domain=worker-17" in told and "not_found: Disk vda:" in told
     assert "refused operation=prepare: domain_unreadable" in logged("nothing")
+    # A name of somebody's own choice adds no field, and ends none.
+    name = 'worker" uuid=1 user=0 vda=2'
+    told = logged(domain_xml(disk_xml("/nowhere", "raw")).replace("<name>worker-17<", f"<name>{name}<"))
+    assert f'domain="worker\\" uuid=1 user=0 vda=2" uuid={UUID} ' in told
