@@ -34,6 +34,16 @@ def test_machines_end_where_the_site_cannot_decide(run_playbook: t.Any, tmp_path
         )
 
     assert run(hepix_vmimages_cache="broken").returncode != 0
+    # What vmimages would not understand is refused before the site decides.
+    for grace in ("1h30m", "90"):
+        done = run(hepix_vmimages_cache="broken", hepix_vmimages_reason="ticket 4711", hepix_vmimages_grace=grace)
+        assert done.returncode != 0 and f"hepix_vmimages_grace: {grace} is not a duration" in done.stdout
+        assert "Blacklist it" not in done.stdout
+    done = run_playbook(
+        "hepix.vmimages.expire_instances",
+        *("-i", tmp_path / "hosts", "-e", json.dumps({**given, "hepix_vmimages_grace": "1h30m"})),
+    )
+    assert done.returncode != 0 and "hepix_vmimages_grace: 1h30m is not a duration" in done.stdout
     assert not (tmp_path / "asked").exists()
     for cache in ("broken", "lost"):
         done = run(hepix_vmimages_cache=cache, hepix_vmimages_reason="ticket 4711")

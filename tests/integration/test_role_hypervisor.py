@@ -147,6 +147,8 @@ def test_another_hook_is_not_replaced(tree: Tree) -> None:
 def test_what_cannot_be_is_refused_in_words(tree: Tree) -> None:
     done = tree.run("--check", hypervisor_records_dir="/var/lib/hepix-vmimages/records")
     assert done.returncode != 0 and "outside of the state" in done.stdout + done.stderr
+    done = tree.run("--check", hypervisor_grace="1h30m")
+    assert done.returncode != 0 and "hypervisor_grace: 1h30m is not a duration" in done.stdout + done.stderr
 
 
 def test_taken_away_nothing_stays_but_the_data(tree: Tree) -> None:
