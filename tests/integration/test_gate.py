@@ -15,10 +15,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-import jinja2
 import pytest
 
-from ansible_collections.hepix.vmimages.plugins.module_utils import _core as core
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.durations import parse_duration
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.hypervisor.gate import ending, settings
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.hypervisor.gate.virsh import Virsh
@@ -28,11 +26,11 @@ from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.judgemen
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.store.state import StateDirectory
 
 from ..unit.plugins.module_utils._core.site.conftest import LIST, World
+from . import hook
 from .libvirtd import GUEST_USER, NEEDS, PYTHON, Libvirtd, serve
 
 pytestmark = pytest.mark.needs(*NEEDS, "qemu-img")
 
-HOOK = Path(__file__).resolve().parents[2] / "roles" / "hypervisor" / "templates" / "libvirt-hook.sh.j2"
 APPROVED = "488dcdc4-9ab1-4fc8-a7ba-b7a5428ecb3d"
 OTHER = "588dcdc4-9ab1-4fc8-a7ba-b7a5428ecb3d"
 HELLO = "an endorsed system has started"
@@ -42,12 +40,6 @@ def bootable(text: str = HELLO) -> bytes:
     """A disk whose first sector writes a text to the serial line, and then sleeps."""
     say = b"".join(b"\xb0" + bytes([octet]) + b"\xee" for octet in f"{text}\r\n".encode())
     return (b"\xba\xf8\x03" + say + b"\xf4\xeb\xfd").ljust(510, b"\0") + b"\x55\xaa" + os.urandom(1024 * 1024 - 512)
-
-
-def rendered(environment: Path, configuration: Path) -> str:
-    """The hook as the role installs it."""
-    template = jinja2.Template(HOOK.read_text(), keep_trailing_newline=True)
-    return str(template.render(hypervisor_environment=environment, hypervisor_config_dir=configuration))
 
 
 @dataclass
@@ -140,17 +132,8 @@ def node(
         world.publish("1", [{**image, "hv:format": "raw"} for image in images])
         world.subscribe(new_images="cache")
         world.sync()
-        environment = place / "environment"
-        subprocess.run([PYTHON, "-m", "venv", "--without-pip", environment], check=True, timeout=60)
-        (packages,) = environment.glob("lib/python3*/site-packages")
-        (packages / "vmimages").symlink_to(Path(core.__path__[0]))
-        configuration = {"state_dir": str(world.state), "records_dir": str(libvirtd.directory / "records")}
-        (place / "gate.json").write_text(json.dumps(configuration))
         libvirtd.stop()
-        installed = libvirtd.hooks / "qemu.d" / "50-hepix-vmimages"
-        installed.parent.mkdir()
-        installed.write_text(rendered(environment, place))
-        installed.chmod(0o755)
+        environment = hook.install(libvirtd, place, world.state, libvirtd.directory / "records")
         libvirtd.start()
         node = Node(libvirtd, world, environment)
         node.protect("ro")
@@ -445,12 +428,12 @@ def test_without_a_read_only_cache_libvirt_gives_the_image_away_and_the_gate_not
 
 
 def test_a_hook_without_its_gate_refuses_and_lets_everything_else_pass(node: Node, tmp_path: Path) -> None:
-    hook = tmp_path / "hook"
-    hook.write_text(rendered(tmp_path / "nowhere", tmp_path))
-    hook.chmod(0o755)
+    installed = tmp_path / "hook"
+    installed.write_text(hook.rendered(tmp_path / "nowhere", tmp_path))
+    installed.chmod(0o755)
 
     def call(*operation: str) -> int:
-        done = subprocess.run([hook, "a-domain", *operation, "-"], check=False, capture_output=True, timeout=20)
+        done = subprocess.run([installed, "a-domain", *operation, "-"], check=False, capture_output=True, timeout=20)
         assert done.stdout == b""
         return done.returncode
 
