@@ -36,6 +36,10 @@ class Places:
     accounts: tuple[Account, ...]
     homes: tuple[str, ...]
 
+    def in_homes(self, *names: str) -> list[str]:
+        """The paths of these names in every home; for services, and on small systems for root, that is ``/``."""
+        return [f"{home}/{name}" for home in (*self.homes, "") for name in names]
+
 
 def read_places(root: Root) -> Places:
     """The accounts and homes of the tree. Raises `GuestError`."""
@@ -60,9 +64,11 @@ def _resolved(root: Root, path: str) -> str | None:
 
 def _accounts(text: str) -> t.Iterator[Account]:
     for number, fields in records(text):
-        if len(fields) >= 7 and not fields[0].startswith(("+", "-")):
-            uid = int(fields[2]) if re.match(r"[0-9]{1,10}\Z", fields[2]) else None
-            yield Account(fields[0], fields[1], uid, fields[5], fields[6], number)
+        if len(fields) >= 4 and not fields[0].startswith(("+", "-")):
+            # The C library takes a line that ends early, and a number with blanks before it.
+            name, password, uid, _gid, _about, home, shell = [*fields, "", "", ""][:7]
+            match = re.match(r"\s*\+?([0-9]{1,10})\Z", uid)
+            yield Account(name, password, None if match is None else int(match[1]), home, shell, number)
 
 
 def records(text: str) -> t.Iterator[tuple[int, list[str]]]:

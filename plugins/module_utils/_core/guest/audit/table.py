@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import typing as t
 
-from .checks import accounts, claims, credentials, settings, software, space, traces
+from .checks import accounts, claims, credentials, settings, software, space, ssh, sudo, traces
 from .model import ERROR, NOTE, WARNING, Check, removing
 
 TABLE: t.Final[tuple[Check, ...]] = (
@@ -15,10 +15,10 @@ TABLE: t.Final[tuple[Check, ...]] = (
     Check("P03", "2.d", ERROR, "There are no accounts of people", accounts.people),
     Check("P04", "2.d", ERROR, "Every account is one of its own", accounts.duplicates),
     Check("P05", "2.d", ERROR, "No password lies elsewhere", accounts.remains, accounts.remove_copies),
-    Check("P06", "2.d", ERROR, "No ssh key lets anybody in", credentials.authorized_keys, removing),
-    Check("P07", "2.d", ERROR, "There are no ssh host keys", credentials.host_keys, removing),
-    Check("P08", "practice", WARNING, "ssh host keys are made at the first start", credentials.host_keys_are_made),
-    Check("P09", "2.d", ERROR, "There are no ssh keys of people", credentials.client_keys),
+    Check("P06", "2.d", ERROR, "No ssh key lets anybody in", ssh.authorized_keys, removing),
+    Check("P07", "2.d", ERROR, "There are no ssh host keys", ssh.host_keys, removing),
+    Check("P08", "practice", WARNING, "ssh host keys are made at the first start", ssh.host_keys_are_made),
+    Check("P09", "2.d", ERROR, "There are no ssh keys of people", ssh.client_keys),
     Check("P10", "2.d", ERROR, "There are no host certificates of the grid", credentials.grid_certificates),
     Check("P11", "2.d", ERROR, "There are no TLS keys", credentials.tls_keys),
     Check(
@@ -42,8 +42,8 @@ TABLE: t.Final[tuple[Check, ...]] = (
     Check("P23", "2.c", WARNING, "There are no copies of edited files", traces.backups),
     Check("P24", "2.c", WARNING, "Nothing secret is in free space and swap", space.residue),
     Check("P25", "practice", WARNING, "Every file system was unmounted", settings.journals),
-    Check("P26", "2.d", WARNING, "sshd takes no passwords", settings.sshd),
-    Check("P27", "practice", WARNING, "sudo gives root to nobody", settings.sudo),
+    Check("P26", "2.d", WARNING, "sshd takes no passwords", ssh.sshd),
+    Check("P27", "practice", WARNING, "sudo gives root to nobody", sudo.sudo),
     Check("P28", "2.e", ERROR, "The system can log", settings.logging),
     Check("P29", "2.f", ERROR, "The site can change the system", settings.changeable),
     Check("P30", "2.f", WARNING, "The site can ban somebody", settings.banning),

@@ -86,7 +86,7 @@ def _keyfiles(draft: Draft) -> None:
     for pattern in ("*.network", "*.link"):
         for path in _files(draft, "/etc/systemd/network", pattern):
             document = Keyfile.parse(draft.read(path) or b"")
-            if document.get("Match", "MACAddress") is None:
+            if all(document.get("Match", key) is None for key in ("MACAddress", "PermanentMACAddress")):
                 continue
             if pattern == "*.link":
                 draft.remove(path, "A03", "The file names the interface of one card.")

@@ -12,7 +12,13 @@ from ...root.walking import Allowance, walk
 from ..model import WARNING, Finding, Repair, Subject
 from ..places import digest, files, rows, size_of
 
-_KEY: t.Final = re.compile(rb"^-----BEGIN (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----", re.MULTILINE)
+#: At the beginning of a line, or anywhere if a key follows: in JSON and YAML it is a part of a line.
+_KEY: t.Final = re.compile(
+    rb"^-----BEGIN (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----"
+    rb"|-----BEGIN (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----(?:\\[rn]|\s)+[A-Za-z0-9+/]{8}"
+    rb"|^PuTTY-User-Key-File-[0-9]|^AGE-SECRET-KEY-1",
+    re.MULTILINE,
+)
 _SMALL: t.Final = 64 * 1024
 
 _CREDENTIALS: t.Final = [
@@ -38,7 +44,70 @@ _CREDENTIALS: t.Final = [
     ".config/gh/hosts.yml",
     ".rclone.conf",
     ".config/rclone/rclone.conf",
+    ".config/git/credentials",
+    ".config/containers/auth.json",
+    ".config/pip/pip.conf",
+    ".pip/pip.conf",
+    ".cargo/credentials*",
+    ".m2/settings*.xml",
+    ".gem/credentials",
+    ".smbcredentials",
+    ".msmtprc",
+    ".fetchmailrc",
+    ".vnc/passwd",
+    ".irods/.irodsA",
+    ".condor/tokens.d/*",
+    ".terraform.d/credentials.tfrc.json",
+    ".local/share/keyrings/*.keyring",
+    ".subversion/auth/svn.simple/*",
 ]
+#: The same of the system: tokens, keys and passwords that its services show to others.
+_OF_SERVICES: t.Final = [
+    "/etc/apt/auth.conf",
+    "/etc/apt/auth.conf.d/*",
+    "/etc/ceph/*.keyring",
+    "/etc/condor/passwords.d/*",
+    "/etc/condor/tokens.d/*",
+    "/etc/containers/auth.json",
+    "/etc/credstore/*",
+    "/etc/credstore.encrypted/*",
+    "/etc/exim4/passwd.client",
+    "/etc/kubernetes/*.conf",
+    "/etc/ldap.secret",
+    "/etc/libnss-ldap.secret",
+    "/etc/pam_ldap.secret",
+    "/etc/munge/munge.key",
+    "/etc/mysql/debian.cnf",
+    "/etc/openstack/clouds.yaml",
+    "/etc/postfix/sasl_passwd",
+    "/etc/rancher/k3s/k3s.yaml",
+    "/etc/rancher/rke2/rke2.yaml",
+    "/etc/slurm/jwt_hs256.key",
+    "/etc/zypp/credentials.d/*",
+    "/var/lib/kubelet/kubeconfig",
+    "/var/lib/kubelet/pki/*.pem",
+]
+#: Lines of configuration in which a password may stand.
+_PASSWORDS: t.Final = (
+    (
+        (
+            *("/etc/apt/sources.list", "/etc/apt/sources.list.d/*", "/etc/apt/apt.conf", "/etc/apt/apt.conf.d/*"),
+            *("/etc/yum.conf", "/etc/dnf/dnf.conf", "/etc/yum.repos.d/*.repo", "/etc/zypp/repos.d/*.repo"),
+            *("/etc/environment", "/etc/profile.d/*.sh", "/etc/pip.conf", "/etc/wgetrc", "/etc/systemd/system.conf"),
+        ),
+        re.compile(r".*://[^/\s:@'\"]+:[^/\s@'\"]+@"),
+    ),
+    (
+        ("/etc/yum.conf", "/etc/dnf/dnf.conf", "/etc/yum.repos.d/*.repo"),
+        re.compile(r"(?:proxy_)?password\s*=\s*\S", re.IGNORECASE),
+    ),
+    (("/etc/fstab",), re.compile(r".*[\s,]pass(?:word|wd)?=[^,\s]")),
+    (("/etc/sssd/sssd.conf", "/etc/sssd/conf.d/*.conf"), re.compile(r"ldap_default_authtok\s*=\s*\S")),
+    (
+        ("/etc/nslcd.conf", "/etc/ldap.conf", "/etc/ldap/ldap.conf", "/etc/openldap/ldap.conf", "/etc/pam_ldap.conf"),
+        re.compile(r"(?:root)?bindpw\s+\S", re.IGNORECASE),
+    ),
+)
 _ENROLMENT: t.Final = [
     "/etc/sysconfig/rhn/systemid",
     "/etc/pki/consumer/*.pem",
@@ -54,10 +123,18 @@ _ENROLMENT: t.Final = [
     "/etc/chef/validation.pem",
     "/etc/zabbix/*.psk",
     "/etc/vmcatcher/vmcatcher.conf",
+    "/var/lib/ubuntu-advantage/private/*",
+    "/var/lib/sss/secrets/*",
+    "/var/lib/tailscale/tailscaled.state",
+    "/var/lib/amazon/ssm/registration",
 ]
 _KERBEROS: t.Final = [
     "/etc/krb5.keytab",
     "/etc/krb5/krb5.keytab",
+    "/etc/*.keytab",
+    "/etc/httpd/conf/*.keytab",
+    "/etc/apache2/*.keytab",
+    "/var/kerberos/krb5/user/*",
     "/tmp/krb5cc_*",
     "/var/tmp/krb5cc_*",
     "/var/kerberos/krb5kdc/principal*",
@@ -70,6 +147,12 @@ _KERBEROS: t.Final = [
 ]
 
 
+#: Where packages put what they bring, and what is no file.
+_NOT_OF_PEOPLE: t.Final = frozenset(
+    {"bin", "dev", "lib", "lib32", "lib64", "libx32", "proc", "run", "sbin", "sys", "usr", "nix", "gnu"}
+)
+
+
 def found(subject: Subject, paths: t.Iterable[str], text: str, *, severity: str | None = None) -> list[Finding]:
     """A finding for each path."""
     return [Finding(path, text, None, severity, digest(subject.root, path)) for path in paths]
@@ -79,59 +162,6 @@ def has_key(subject: Subject, path: str) -> bool:
     """Whether a small file holds a private key, encrypted or not."""
     size = size_of(subject.root, path)
     return 0 < size <= _SMALL and _KEY.search(subject.root.read(path) or b"") is not None
-
-
-def authorized_keys(subject: Subject) -> t.Iterator[Finding]:
-    """Keys that let somebody in, in the home of any account and where sshd is told to look."""
-    patterns = [".ssh/authorized_keys", ".ssh/authorized_keys2"]
-    for _number, row in rows(subject.root, "/etc/ssh/sshd_config"):
-        words = row.replace("=", " ", 1).split()
-        if words[0].lower() == "authorizedkeysfile":
-            patterns += [word.strip('"') for word in words[1:] if word.lower() != "none"]
-    named = {account.home: account.name for account in subject.places.accounts}
-    paths = ["/etc/ssh/authorized_keys/*"]
-    for home in dict.fromkeys([*subject.places.homes, *named]):
-        for pattern in patterns:
-            path = pattern.replace("%h", home).replace("%u", named.get(home, "*")).replace("%%", "%")
-            paths.append(path if path.startswith("/") else f"{home.rstrip('/')}/{path}")
-    for path in files(subject.root, *dict.fromkeys(paths)):
-        for number, row in rows(subject.root, path):
-            yield Finding(path, f"A key lets its owner in: {row.split()[0][:40]}.", number)
-
-
-def host_keys(subject: Subject) -> list[Finding]:
-    """Keys of the ssh server, which every machine made of the image would share."""
-    paths = files(
-        subject.root, "/etc/ssh/*host*key", "/etc/ssh/*host*key.pub", "/etc/ssh_host*", "/etc/dropbear/*host_key"
-    )
-    return found(subject, paths, "A host key of ssh.")
-
-
-def host_keys_are_made(subject: Subject) -> list[Finding] | None:
-    """Whether something makes new ones at the first start."""
-    root = subject.root
-    if not any(root.is_file(f"{place}/sshd") for place in ("/usr/sbin", "/sbin")):
-        return None
-    units = [f"{place}/systemd/system/*.service" for place in ("/etc", "/lib", "/usr/lib")]
-    scripts = ["/etc/init.d/*", "/etc/rc.d/init.d/*", "/etc/rc.local", "/etc/rc.d/rc.local"]
-    if any(root.is_file(f"{place}/cloud-init") for place in ("/usr/bin", "/bin")):
-        return []
-    for path in files(root, *scripts, *units):
-        if "keygen" in (root.text(path) or ""):
-            return []
-    return [Finding("/usr/sbin/sshd", "Nothing makes host keys at the first start: sshd would not run.")]
-
-
-def client_keys(subject: Subject) -> list[Finding]:
-    """Private keys in the .ssh of any home."""
-    paths = [path for home in subject.places.homes for path in files(subject.root, f"{home}/.ssh/*")]
-    keys = [path for path in paths if has_key(subject, path) or _is_identity(path)]
-    return found(subject, keys, "A private key of ssh.")
-
-
-def _is_identity(path: str) -> bool:
-    name = path.rsplit("/", 1)[-1]
-    return name.startswith("id_") and not name.endswith(".pub")
 
 
 def grid_certificates(subject: Subject) -> list[Finding]:
@@ -164,27 +194,32 @@ def tls_keys(subject: Subject) -> list[Finding]:
 
 def user_certificates(subject: Subject) -> list[Finding]:
     """Certificates and proxies of people."""
-    homes = [f"{home}/.globus/*{end}" for home in subject.places.homes for end in (".pem", ".p12", ".pfx")]
-    proxies = [f"{place}/{name}" for place in ("/tmp", "/var/tmp") for name in ("x509up_u*", "x509up_*", "*proxy*")]
+    homes = subject.places.in_homes(*(f".globus/*{end}" for end in (".pem", ".p12", ".pfx")), ".oidc-agent/*")
+    proxies = [
+        f"{place}/{name}" for place in ("/tmp", "/var/tmp") for name in ("x509up_u*", "x509up_*", "*proxy*", "bt_u*")
+    ]
     return found(subject, files(subject.root, *homes, *proxies), "A certificate, key or proxy of a person.")
 
 
 def kerberos(subject: Subject) -> list[Finding]:
     """Keys and tickets of Kerberos and AFS."""
-    homes = [f"{home}/{name}" for home in subject.places.homes for name in (".k5login", ".k5users")]
+    homes = subject.places.in_homes(".k5login", ".k5users")
     return found(subject, files(subject.root, *_KERBEROS, *homes), "A key, ticket or permission of Kerberos.")
 
 
-def credentials(subject: Subject) -> list[Finding]:
-    """Credentials that programs keep in a home."""
-    paths = [f"{home}/{name}" for home in subject.places.homes for name in _CREDENTIALS]
-    return found(subject, files(subject.root, *paths), "Credentials of a program.")
+def credentials(subject: Subject) -> t.Iterator[Finding]:
+    """Credentials that programs keep in a home, and services in their configuration."""
+    homes = files(subject.root, *subject.places.in_homes(*_CREDENTIALS))
+    yield from found(subject, homes, "Credentials of a program.")
+    yield from found(subject, files(subject.root, *_OF_SERVICES), "Credentials of a service.")
+    yield from _lines(subject, _PASSWORDS, "A password stands there.")
 
 
 def any_private_key(subject: Subject) -> list[Finding]:
     """Private keys in the small files of every place where people put them."""
-    tops = ["/etc", "/root", "/home", "/opt", "/srv", "/var/www", "/var/lib", "/tmp", *subject.places.homes]
-    skip = ("/var/lib/dpkg", "/var/lib/rpm")
+    tops = [f"/{name}" for name in subject.root.names("/") if name not in _NOT_OF_PEOPLE]
+    tops += ["/usr/local", *subject.places.homes]
+    skip = ("/var/lib/dpkg", "/var/lib/rpm", "/var/cache/apt", "/var/cache/dnf", "/var/cache/yum")
     allowance = Allowance()
     paths = []
     for path, status in walk(subject.root, *dict.fromkeys(tops), skip=skip):
@@ -201,14 +236,33 @@ def enrolment(subject: Subject) -> list[Finding]:
 
 _SECRETS: t.Final = (
     (
-        ("/etc/NetworkManager/system-connections/*",),
-        re.compile(r"(?:psk|password|.*-password|wep-key\d|secret)\s*=\s*\S"),
+        ("/etc/NetworkManager/system-connections/*", "/usr/lib/NetworkManager/system-connections/*"),
+        re.compile(
+            r"(?:psk|password|.*-password|wep-key\d|secret|preshared-key|pin)\s*=\s*\S"
+            # Of a certificate it is the name of a file.
+            r"|private-key\s*=\s*(?!/|file:|data:)\S"
+        ),
     ),
+    (
+        ("/etc/netplan/*.yaml", "/etc/netplan/*.yml"),
+        re.compile(r".*\b(?:password|psk|(?<!-)key|private|shared)['\"]?\s*:\s*[^\s{#/]"),
+    ),
+    (
+        ("/etc/network/interfaces", "/etc/network/interfaces.d/*"),
+        re.compile(r"(?:wpa-(?:psk|password|passphrase|private-key-passwd)|wireless-key\d?|wpa-wep-key\d)\s+\S"),
+    ),
+    (("/etc/systemd/network/*.netdev",), re.compile(r"(?:PrivateKey|PresharedKey|Key)\s*=\s*\S", re.IGNORECASE)),
+    (("/var/lib/iwd/*.psk", "/var/lib/iwd/*.8021x"), re.compile(r"(?:.*Passphrase|PreSharedKey|.*Password)\s*=\s*\S")),
+    (("/etc/swanctl/swanctl.conf", "/etc/swanctl/conf.d/*.conf"), re.compile(r".*\bsecret\s*=\s*\S")),
+    (("/var/lib/snmp/snmpd.conf", "/var/lib/net-snmp/snmpd.conf"), re.compile(r"(?:usmUser|createUser)\s")),
     (("/etc/wpa_supplicant/*", "/etc/wpa_supplicant.conf"), re.compile(r"(?:psk|password|wep_key\d)\s*=\s*\S")),
     (("/etc/sysconfig/network-scripts/keys-*",), re.compile(r"\w+=\S")),
     (("/etc/ipsec.secrets", "/etc/ipsec.d/*.secrets"), re.compile(r"(?!include\b).*\b(?:PSK|RSA|EAP|XAUTH|ECDSA)\b")),
     (("/etc/ppp/chap-secrets", "/etc/ppp/pap-secrets"), re.compile(r"\S+\s+\S+\s+\S")),
-    (("/etc/snmp/snmpd.conf",), re.compile(r"(?:rocommunity6?|rwcommunity6?|com2sec6?|createUser)\s", re.IGNORECASE)),
+    (
+        ("/etc/snmp/snmpd.conf", "/etc/snmp/snmpd.conf.d/*.conf"),
+        re.compile(r"(?:rocommunity6?|rwcommunity6?|com2sec6?|createUser)\s", re.IGNORECASE),
+    ),
     (("/etc/wireguard/*.conf",), re.compile(r"(?:PrivateKey|PresharedKey)\s*=", re.IGNORECASE)),
     (("/etc/openvpn/*", "/etc/openvpn/client/*", "/etc/openvpn/server/*"), re.compile(r"-----BEGIN .*KEY|<secret>")),
 )
@@ -216,11 +270,18 @@ _SECRETS: t.Final = (
 
 def network_secrets(subject: Subject) -> t.Iterator[Finding]:
     """Passwords and keys of networks."""
-    for patterns, secret in _SECRETS:
+    yield from _lines(subject, _SECRETS, "A secret of a network.")
+
+
+def _lines(
+    subject: Subject, table: t.Iterable[tuple[tuple[str, ...], re.Pattern[str]]], text: str
+) -> t.Iterator[Finding]:
+    """The lines that begin with what is looked for in these files."""
+    for patterns, secret in table:
         for path in files(subject.root, *patterns):
             for number, row in rows(subject.root, path):
                 if secret.match(row):
-                    yield Finding(path, "A secret of a network.", number)
+                    yield Finding(path, text, number)
 
 
 def remove_from_tmp(_subject: Subject, findings: t.Sequence[Finding]) -> t.Iterator[Repair]:

@@ -19,7 +19,6 @@ from ...root.tree import Root, guest_errors
 from ..model import ERROR, WARNING, Finding, Subject
 from ..places import files, matching, rows
 
-_SSHD: t.Final = "/etc/ssh/sshd_config"
 _LOGGERS: t.Final = ("rsyslog", "syslog", "syslog-ng", "sysklogd", "inetutils-syslogd")
 _CLOCKS: t.Final = ("chronyd", "chrony", "ntpd", "ntp", "ntpsec", "openntpd", "systemd-timesyncd")
 _CONTEXT: t.Final = (
@@ -36,57 +35,6 @@ _GET_FLAGS: t.Final = 0x80086601
 _FIXED: t.Final = 0x10 | 0x20
 _RECORDERS: t.Final = ("auditd", "psacct", "acct")
 _REMOTE: t.Final = ("telnet", "rsh", "rlogin", "rexec", "shell", "login", "exec", "tftp", "finger")
-_ADMINISTRATORS: t.Final = ("root", "%sudo", "%wheel", "%admin")
-
-
-def sshd(subject: Subject) -> list[Finding] | None:
-    """What sshd lets in. Of each setting the first one counts, as sshd has it; those under Match are left out."""
-    if not subject.root.is_file(_SSHD):
-        return None
-    settings = _settings(subject, _SSHD, depth=0)
-    wanted = {
-        "permitrootlogin": ({"no", "prohibit-password", "without-password", "forced-commands-only"}, "lets root in"),
-        "passwordauthentication": ({"no"}, "takes passwords"),
-    }
-    found: list[Finding] = []
-    for name, (good, what) in wanted.items():
-        value, path, line = settings.get(name, ("unset", _SSHD, None))
-        if value not in good:
-            found.append(Finding(path, f"sshd {what}: {name} is {value[:40]}.", line))
-    value, path, line = settings.get("permitemptypasswords", ("no", _SSHD, None))
-    if value != "no":
-        found.append(Finding(path, f"sshd takes empty passwords: permitemptypasswords is {value[:40]}.", line))
-    return found
-
-
-def _settings(subject: Subject, path: str, *, depth: int) -> dict[str, tuple[str, str, int | None]]:
-    settings: dict[str, tuple[str, str, int | None]] = {}
-    for number, row in rows(subject.root, path):
-        words = row.replace("=", " ", 1).split()
-        name = words[0].lower()
-        if name == "match":
-            break
-        if name == "include" and depth < 4:
-            named = [word if word.startswith("/") else f"/etc/ssh/{word}" for word in words[1:]]
-            for other in files(subject.root, *named):
-                settings = {**_settings(subject, other, depth=depth + 1), **settings}
-        elif len(words) > 1:
-            settings.setdefault(name, (words[1].strip('"').lower(), path, number))
-    return settings
-
-
-def sudo(subject: Subject) -> t.Iterator[Finding]:
-    """Rules of sudo that give root away."""
-    rule = re.compile(r"(\S+)\s+\S+\s*=\s*(?:\([^)]*\))?\s*(.*)")
-    for path in files(subject.root, "/etc/sudoers", "/etc/sudoers.d/*"):
-        for number, row in rows(subject.root, path):
-            match = rule.match(row)
-            if match is None or row.startswith("Defaults"):
-                continue
-            if "NOPASSWD" in row:
-                yield Finding(path, f"{match[1][:80]} needs no password for sudo.", number)
-            elif match[2].strip() == "ALL" and match[1] not in _ADMINISTRATORS:
-                yield Finding(path, f"{match[1][:80]} may do everything.", number)
 
 
 def enabled(subject: Subject, names: t.Collection[str]) -> bool:
@@ -212,7 +160,7 @@ def accounting(subject: Subject) -> list[Finding]:
 def remote_shells(subject: Subject) -> t.Iterator[Finding]:
     """Services that take passwords in the clear, and files that trust other machines."""
     root = subject.root
-    trust = [f"{home}/.rhosts" for home in subject.places.homes] + [f"{home}/.shosts" for home in subject.places.homes]
+    trust = subject.places.in_homes(".rhosts", ".shosts")
     for path in matching(root, "/etc/hosts.equiv", "/etc/ssh/shosts.equiv", *trust):
         yield Finding(path, "It trusts other machines.", None, ERROR)
     for path in files(root, *(f"/etc/xinetd.d/{name}" for name in _REMOTE)):

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import fnmatch
 import os
+import re
 import stat
 import typing as t
 
@@ -14,7 +15,7 @@ from ...root.draft import Draft
 from ...root.tree import Root
 from ...root.walking import walk
 from ..model import ERROR, Finding, Repair, Subject
-from ..places import files, records, size_of
+from ..places import files, records, rows, size_of
 from .accounts import is_hash
 from .credentials import found
 
@@ -31,6 +32,21 @@ _HISTORY: t.Final = [
     ".viminfo",
     ".lesshst",
     ".rediscli_history",
+    ".ash_history",
+    ".zhistory",
+    ".irb_history",
+    ".node_repl_history",
+    ".wget-hsts",
+    ".dbshell",
+    ".mycli-history",
+    ".pgcli_history",
+    ".ipython/profile_default/history.sqlite",
+    ".config/fish/fish_history",
+    ".local/share/fish/fish_history",
+    ".local/share/mc/history",
+    ".local/state/bash/history",
+    ".local/state/lesshst",
+    ".local/state/nvim/shada/main.shada",
 ]
 _IDENTITY: t.Final = [
     "/var/lib/systemd/random-seed",
@@ -43,27 +59,50 @@ _IDENTITY: t.Final = [
     "/var/lib/dhclient/*",
     "/var/lib/NetworkManager/*.lease",
     "/var/lib/NetworkManager/secret_key",
+    "/var/lib/NetworkManager/seen-bssids",
+    "/var/lib/NetworkManager/timestamps",
+    "/var/lib/dhcpcd/*",
+    "/var/lib/wicked/*.xml",
+    "/etc/dhcpcd.duid",
+    "/etc/dhcpcd.secret",
+    "/etc/nvme/hostid",
+    "/etc/nvme/hostnqn",
+    "/boot/efi/loader/random-seed",
+    "/boot/loader/random-seed",
+    "/efi/loader/random-seed",
     "/etc/sysconfig/hwconf",
     "/var/lib/dbus/machine-id",
 ]
 _MACHINE: t.Final = "/etc/machine-id"
 _RULES: t.Final = ("/etc/udev/rules.d/70-persistent-net.rules", "/etc/udev/rules.d/70-persistent-cd.rules")
-_INSTANCE: t.Final = ("/var/lib/cloud/instances", "/var/lib/hepix", "/var/lib/amiconfig", "/context")
+#: A rule that names an interface after a card's address, in whatever file.
+_OF_ONE_CARD: t.Final = re.compile(r"ATTRS?\{address\}\s*==\s*\"[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){5}")
+_INSTANCE: t.Final = (
+    *("/var/lib/cloud/instances", "/var/lib/cloud/seed", "/var/lib/cloud/data", "/var/lib/hepix", "/var/lib/amiconfig"),
+    *("/context", "/var/lib/waagent"),
+)
+_INSTALLERS: t.Final = ("/var/log/anaconda", "/var/log/installer", "/var/adm/autoinstall")
 _INSTALLER: t.Final = [
     "/root/*ks.cfg",
     "/root/ks*.log",
     "/root/install.log*",
     "/root/*.ks",
+    "/root/autoinst.xml",
+    "/root/preseed.cfg",
+    "/preseed.cfg",
     "/var/log/anaconda*",
-    "/var/log/anaconda/*",
-    "/var/log/installer/*",
-    "/var/log/anaconda.log",
 ]
 _SPOOLS: t.Final = [
     "/var/log",
     "/var/mail",
     "/var/spool/mail",
     "/var/spool/cron",
+    "/var/spool/at",
+    "/var/spool/exim",
+    "/var/spool/exim4",
+    "/var/spool/mqueue",
+    "/var/spool/clientmqueue",
+    *(f"/var/spool/postfix/{queue}" for queue in ("active", "deferred", "hold", "incoming", "maildrop")),
     "/var/spool/abrt",
     "/var/crash",
     "/var/tmp",
@@ -74,6 +113,9 @@ _SPOOLS: t.Final = [
     "/var/cache/dnf",
     "/var/lib/systemd/coredump",
     "/var/lib/mlocate",
+    "/var/lib/plocate",
+    "/var/cache/zypp/packages",
+    "/var/cache/pacman/pkg",
 ]
 _BACKUPS: t.Final = ("*~", "*.bak", "*.orig", "*.rpmsave", "*.rpmorig", "*.dpkg-old", "*.pre-v2v", "#*#", ".*.swp")
 _SMALL: t.Final = 64 * 1024
@@ -85,8 +127,7 @@ _SYSTEM: t.Final = (
 
 def history(subject: Subject) -> list[Finding]:
     """What people typed."""
-    paths = [f"{home}/{name}" for home in subject.places.homes for name in _HISTORY]
-    return found(subject, files(subject.root, *paths), "What somebody typed or opened.")
+    return found(subject, files(subject.root, *subject.places.in_homes(*_HISTORY)), "What somebody typed or opened.")
 
 
 def identity(subject: Subject) -> t.Iterator[Finding]:
@@ -97,8 +138,13 @@ def identity(subject: Subject) -> t.Iterator[Finding]:
     # On most systems it is a link to /etc/machine-id.
     yield from found(subject, [path for path in paths if subject.root.link(path) is None], "It is one machine's own.")
     yield from found(subject, files(subject.root, *_RULES), "It binds names to one machine's devices.", severity=ERROR)
+    for path in files(subject.root, "/etc/udev/rules.d/*.rules"):
+        for number, row in rows(subject.root, path) if path not in _RULES else ():
+            if _OF_ONE_CARD.search(row):
+                yield Finding(path, "It binds names to one machine's devices.", number, ERROR)
     draft = Draft(subject.root)
-    list(plan_network(draft))
+    for sentence in plan_network(draft):
+        yield Finding(sentence.split(",")[0], sentence, None, ERROR)
     for change in draft.changes:
         if change.path not in _RULES:
             yield Finding(change.path, " ".join(reason for _id, reason in change.reasons), None, ERROR)
@@ -125,16 +171,21 @@ def instance(subject: Subject) -> list[Finding]:
 
 def installer(subject: Subject) -> list[Finding]:
     """Logs and answers of the installer, which hold the hash of root's password."""
-    return found(subject, files(subject.root, *dict.fromkeys(_INSTALLER)), "A trace of the installer.")
+    deep = [
+        path for path, status in walk(subject.root, *_INSTALLERS) if stat.S_ISREG(status.st_mode) and status.st_size
+    ]
+    paths = dict.fromkeys([*files(subject.root, *_INSTALLER), *deep])
+    return found(subject, paths, "A trace of the installer.")
 
 
 def logs(subject: Subject) -> list[Finding]:
     """Logs, mail, jobs, crashes and caches that are not empty."""
     paths = [
         path
-        for path, status in walk(subject.root, *_SPOOLS)
+        for path, status in walk(subject.root, *_SPOOLS, *subject.places.in_homes("Maildir", "Mail"))
         if stat.S_ISREG(status.st_mode) and status.st_size and not path.endswith(("/README", "/CACHEDIR.TAG", "/lock"))
     ]
+    paths += files(subject.root, *subject.places.in_homes("mbox"))
     return [Finding(path, "It is a log, a spool or a cache.") for path in paths]
 
 
@@ -153,6 +204,8 @@ def backups(subject: Subject) -> t.Iterator[Finding]:
 def writable(subject: Subject) -> t.Iterator[Finding]:
     """Programs that give rights away and are no package's, and files that everybody may write."""
     owned = subject.owned.files
+    for path in files(subject.root, "/etc/ld.so.preload"):
+        yield Finding(path, "Every program loads what it names.")
     for path, status in walk(subject.root, "/", skip=("/proc", "/sys", "/dev", "/run")):
         mode = status.st_mode
         own = path in owned if owned else path.startswith(_SYSTEM)
@@ -161,6 +214,8 @@ def writable(subject: Subject) -> t.Iterator[Finding]:
                 yield Finding(path, "A set-user-id or set-group-id program that is no package's.")
         elif stat.S_ISREG(mode) and mode & 0o111 and not own and _has_capabilities(subject.root, path):
             yield Finding(path, "A program with capabilities that is no package's.")
+        if stat.S_ISBLK(mode):
+            yield Finding(path, "A device node outside of /dev: whoever may open it has the disk.")
         if stat.S_ISREG(mode) and mode & stat.S_IWOTH:
             yield Finding(path, "Everybody may write the file.")
         elif stat.S_ISDIR(mode) and mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
