@@ -123,7 +123,7 @@ EXAMPLES = r"""
 
 - name: Keep it as variables
   ansible.builtin.copy:
-    content: "{{ {'worker_nodes': published.publication} | to_nice_yaml }}"
+    content: "{{ {'worker_nodes': published.publication} | hepix.vmimages.to_variables }}"
     dest: group_vars/all/worker_nodes.yml
     mode: "0644"
 

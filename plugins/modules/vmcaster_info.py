@@ -38,7 +38,7 @@ EXAMPLES = r"""
 
 - name: Keep every list as variables
   ansible.builtin.copy:
-    content: "{{ {'hepix_vmimages_publish': item.publication} | to_nice_yaml }}"
+    content: "{{ {'hepix_vmimages_publish': item.publication} | hepix.vmimages.to_variables }}"
     dest: "lists/{{ item.identifier }}.yml"
     mode: "0644"
   loop: "{{ vmcaster.lists }}"

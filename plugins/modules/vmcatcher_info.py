@@ -41,7 +41,8 @@ EXAMPLES = r"""
   ansible.builtin.copy:
     content: >-
       {{ {'hepix_vmimages_subscriptions': vmcatcher.lists | map(attribute='subscription'),
-          'hepix_vmimages_decisions': vmcatcher.lists | map(attribute='decisions') | flatten} | to_nice_yaml }}
+          'hepix_vmimages_decisions': vmcatcher.lists | map(attribute='decisions') | flatten}
+         | hepix.vmimages.to_variables }}
     dest: site.yml
     mode: "0644"
 """

@@ -99,6 +99,9 @@ def test_coming_from_vmcaster(run_playbook: t.Any, tmp_path: Path) -> None:
         done = run_playbook("hepix.vmimages.import_vmcaster", "-e", json.dumps(variables))
         assert done.returncode == 0, done.stdout + done.stderr
     assert "changed=0" in done.stdout
-    described = yaml.safe_load((tmp_path / "lists" / f"{LIST}.yml").read_text())["hepix_vmimages_publish"]
+    written = (tmp_path / "lists" / f"{LIST}.yml").read_text()
+    # What Ansible would take for a template is marked as none.
+    title = 'title: !unsafe "Workers: {{ 1 + 1 }} ü"'
+    assert title in written
+    described = yaml.safe_load(written.replace(title, "title: Workers"))["hepix_vmimages_publish"]
     assert described["uri"] == "https://x.org/workers.list"
-    assert described["title"] == "Workers: {{ 1 + 1 }} ü"
