@@ -101,6 +101,24 @@ def read_name(der: bytes) -> tuple[Attribute, ...]:
     return tuple(found)
 
 
+@functools.lru_cache(maxsize=1024)
+def folded(der: bytes) -> t.Hashable:
+    """The same for every encoding of one name (RFC 5280, 7.1): neither the kind of string, nor case, nor blanks count.
+
+    It only finds what may be meant: what is found must prove itself by a signature.
+    """
+    try:
+        attributes = read_name(der)
+    except ber.BerError:
+        return der
+    texts = [attribute.text for attribute in attributes]
+    values = [
+        attribute.octets if text is None else " ".join(text.casefold().split())
+        for attribute, text in zip(attributes, texts)
+    ]
+    return tuple((attribute.oid, attribute.first, value) for attribute, value in zip(attributes, values))
+
+
 def slash(der: bytes) -> str:
     """The OpenSSL 1 slash form, the one that is shown and stored."""
     return _form(read_name(der), newer=False, plain=False, email_key=EMAIL_KEYS[0])

@@ -71,7 +71,7 @@ class CrlStore:
     def __init__(self, sources: t.Sequence[Source], stems: t.Mapping[bytes, frozenset[str]]) -> None:
         self._sources = tuple(sources)
         self._stems = stems
-        self._index: tuple[dict[bytes, list[Source]], list[Source]] | None = None
+        self._index: tuple[dict[t.Hashable, list[Source]], list[Source]] | None = None
         self._parsed: dict[str, x509.CertificateRevocationList | None] = {}
 
     def of(self, issuer: bytes) -> tuple[list[x509.CertificateRevocationList], list[str]]:
@@ -80,7 +80,7 @@ class CrlStore:
         stems = self._stems.get(issuer, frozenset())
         broken = [source.path for source in unreadable if source.stem is None or source.stem in stems]
         found: dict[bytes, x509.CertificateRevocationList] = {}
-        for source in index.get(issuer, ()):
+        for source in index.get(names.folded(issuer), ()):
             parsed = self._parse(source)
             if parsed is None:
                 broken.append(source.path)
@@ -88,14 +88,14 @@ class CrlStore:
                 found.setdefault(parsed.signature + parsed.tbs_certlist_bytes[:64], parsed)
         return list(found.values()), broken
 
-    def _indexed(self) -> tuple[dict[bytes, list[Source]], list[Source]]:
-        """(CRLs by their issuer's Name, those that cannot be read)."""
+    def _indexed(self) -> tuple[dict[t.Hashable, list[Source]], list[Source]]:
+        """(CRLs by their issuer's Name in any encoding, those that cannot be read)."""
         if self._index is None:
-            index: dict[bytes, list[Source]] = {}
+            index: dict[t.Hashable, list[Source]] = {}
             broken = []
             for source in self._sources:
                 try:
-                    index.setdefault(_issuer(source), []).append(source)
+                    index.setdefault(names.folded(_issuer(source)), []).append(source)
                 except (OSError, ValueError, files.UnusableFileError):
                     broken.append(source)
             self._index = index, broken  # at once: another thread must not take half an index for the whole

@@ -11,8 +11,11 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.name import _ASN1Type
 from cryptography.x509.oid import NameOID
 
+HOUR = datetime.timedelta(hours=1)
 UNKNOWN = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4.5"), b"\x05\x00")
 
 
@@ -155,6 +158,25 @@ def test_an_issuer_that_may_not_sign_crls_cannot(chain: t.Any) -> None:
 def test_a_crl_is_found_by_its_issuer_not_by_its_file_name(chain: t.Any) -> None:
     (chain.directory / "22222222.r0").rename(chain.directory / "99999999.r3")
     assert len(chain.verify().crls) == 2
+
+
+@pytest.mark.parametrize("name", ["Sub", " SUB "])
+def test_a_crl_that_writes_its_issuer_in_another_encoding_is_found(chain: t.Any, name: str) -> None:
+    """Where a CRL may be missing, one that is passed over would let a revoked signer through."""
+    country, common = (NameOID.COUNTRY_NAME, "XX"), (NameOID.COMMON_NAME, name)
+    issuer = x509.Name([x509.NameAttribute(*one, _type=_ASN1Type.PrintableString) for one in (country, common)])
+    entry = x509.RevokedCertificateBuilder().serial_number(chain.endorser.certificate.serial_number)
+    crl = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(issuer)
+        .last_update(chain.when - HOUR)
+        .next_update(chain.when + HOUR)
+        .add_revoked_certificate(entry.revocation_date(chain.when - HOUR).build())
+    )
+    assert issuer.public_bytes() != chain.sub.certificate.subject.public_bytes()
+    chain.write("22222222.r0", crl.sign(chain.sub.key, hashes.SHA256()).public_bytes(Encoding.PEM))
+    assert chain.refusal() == "revoked"
+    assert chain.refusal(crl_mode="if-present") == "revoked"
 
 
 def test_an_unreadable_crl_of_the_ca_is_not_taken_for_a_missing_one(chain: t.Any) -> None:
