@@ -335,3 +335,9 @@ class ContextError(GuestError):
 
 class HypervisorError(VmimagesError):
     """A machine cannot be had as described (`hypervisor`)."""
+
+
+def unexpected(error: Exception, what: str) -> SiteError:
+    """A defect that was met with one thing, ``list`` or ``image``: the refusal of that one, so that no server and no
+    file can keep the others from being attended to."""
+    return SiteError("internal_error", f"An unexpected {type(error).__name__} stopped this {what}: {error}.")

@@ -117,6 +117,9 @@ class _WebSource:
             if self._body is not None:
                 return _read_plain(self._body, view)
             octets = self._response.read1(len(view), decode_content=False)
+            # A chunk of less than no octets is read as whatever comes.
+            if len(octets) > len(view):
+                raise ValueError("more octets than were asked for")
         view[: len(octets)] = octets
         return len(octets)
 

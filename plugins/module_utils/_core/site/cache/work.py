@@ -10,9 +10,9 @@ import os
 import threading
 import typing as t
 from collections import Counter, deque
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
 
-from ...errors import VmimagesError
+from ...errors import VmimagesError, unexpected
 from ...transfer.policy import Policy, host_of
 from ...transfer.session import Session
 from ..judgement.assess import subscription_of
@@ -204,7 +204,7 @@ class Work:
     def _finish(self, step: Step, future: Future[octets.Verified]) -> Step | None:
         """Take in what a thread has verified; what is damaged is put aside, and its download is the next step."""
         try:
-            done = future.result()
+            done = _result(future)
             self._silent[_host(step)] = 0
             with self._writing() as writer:
                 self._admit(writer, step, done)
@@ -248,6 +248,16 @@ class Work:
             self._wanted.refresh()
             yield writer
             self._wanted.wrote()
+
+
+def _result(future: Future[octets.Verified]) -> octets.Verified:
+    """What a thread has verified."""
+    try:
+        return future.result()
+    except (VmimagesError, CancelledError):
+        raise
+    except Exception as error:
+        raise unexpected(error, "image") from error
 
 
 def _host(step: Step) -> str:

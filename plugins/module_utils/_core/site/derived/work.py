@@ -17,7 +17,7 @@ import typing as t
 from pathlib import Path
 
 from ...disks.derive import Derived, derive
-from ...errors import DiskError, TransferError, VmimagesError
+from ...errors import DiskError, TransferError, VmimagesError, unexpected
 from ...transfer.atomic import make_directory, replace, storage_errors
 from ..cache.plan import proves, record_of
 from ..judgement.records import stat_record
@@ -119,10 +119,20 @@ def _make(catalogue: Catalogue, task: Task, run: Run, room: Room, work: Path, mo
     started = time.monotonic()
     if task.stated is None:
         return
-    for made in derive(source, task.stated, task.formats, work, most=most, guard=guard):
+    for made in _each(derive(source, task.stated, task.formats, work, most=most, guard=guard)):
         with catalogue.writing() as writer:
             _admit(writer, task, made, source, run, time.monotonic() - started)
         started = time.monotonic()
+
+
+def _each(made: t.Iterator[Derived]) -> t.Iterator[Derived]:
+    """What is made. No image is so odd that the others are not attended to."""
+    try:
+        yield from made
+    except VmimagesError:
+        raise
+    except Exception as error:
+        raise unexpected(error, "image") from error
 
 
 def _admit(writer: Writer, task: Task, made: Derived, source: Path, run: Run, seconds: float) -> None:

@@ -13,7 +13,7 @@ from datetime import timedelta
 
 from ...endorserlist.kinds import ENDORSER_LIST
 from ...endorserlist.model import EndorserList
-from ...errors import SiteError, TrustError, VmimagesError
+from ...errors import SiteError, TrustError, VmimagesError, unexpected
 from ...imagelist.check import content_digest
 from ...imagelist.difference import Sides, compare
 from ...imagelist.model import ImageList
@@ -48,7 +48,7 @@ def settle(
         else:
             report = _apply(catalogue, name, subscription, offer, anchors)
     except Exception as found:
-        error = found if isinstance(found, VmimagesError) else unexpected(found)
+        error = found if isinstance(found, VmimagesError) else unexpected(found, "list")
         report = _failure(catalogue, name, subscription, error)
         if not check and isinstance(error, TrustError):
             _note_refusal(catalogue, name, offer, error)
@@ -204,11 +204,6 @@ def unchanged_report(subscription: Subscription, name: str, version: str) -> Lis
 def _nobody(subscription: Subscription) -> Sides | None:
     """No change among the endorsers of an endorser list; an image list has none."""
     return Sides((), (), ()) if subscription.kind == ENDORSER_LIST else None
-
-
-def unexpected(error: Exception) -> SiteError:
-    """A defect met with one list is that list's refusal, and no reason to leave the others unattended."""
-    return SiteError("internal_error", f"An unexpected {type(error).__name__} stopped this list: {error}.")
 
 
 def _note_refusal(catalogue: Catalogue, name: str, offer: Offer, error: TrustError) -> None:

@@ -13,7 +13,7 @@ import typing as t
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from ...errors import TrustError, VmimagesError
+from ...errors import TrustError, VmimagesError, unexpected
 from ..endorsers import members, registry
 from ..endorsers.endorser import Pair
 from ..judgement import snapshot
@@ -22,7 +22,7 @@ from ..judgement.path_status import AnchorStore, Judge
 from ..judgement.records import list_records
 from ..judgement.verdict import list_reasons
 from ..subscription import Subscription
-from .accept import accepted, commit, report_on, settle, unexpected
+from .accept import accepted, commit, report_on, settle
 from .offer import Accepted, Offer, fetch_offer, require_message
 from .polls import note_poll
 from .report import ListReport
@@ -150,7 +150,7 @@ def _ask(catalogue: Catalogue, wanted: t.Sequence[Subscription], anchors: Anchor
                     subscription, anchors, allowed=allowed, last=last, validators=None, now=now, session=session
                 )
             except Exception as error:
-                return Offer("failed", error=unexpected(error))
+                return Offer("failed", error=unexpected(error, "list"))
 
         return list(pool.map(lambda question: ask(*question), questions))
 
@@ -173,7 +173,7 @@ def _introduce(
         note_poll(catalogue, content.identifier, pinned.uri, offer, None)
         return report
     except Exception as found:
-        error = found if isinstance(found, VmimagesError) else unexpected(found)
+        error = found if isinstance(found, VmimagesError) else unexpected(found, "list")
         status = "refused" if isinstance(error, TrustError) else "failed"
         return ListReport(subscription.identifier or "", subscription.uri, status, None, None, error=error)
 

@@ -10,14 +10,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from queue import Empty, SimpleQueue
 
-from ...errors import VmimagesError
+from ...errors import VmimagesError, unexpected
 from ...outcome import Outcome
 from ..judgement import snapshot
 from ..judgement.assess import active_lists
 from ..judgement.path_status import AnchorStore, Judge
 from ..judgement.records import list_records
 from ..subscription import Subscription
-from .accept import accepted, accepted_of, settle, unchanged_report, unexpected
+from .accept import accepted, accepted_of, settle, unchanged_report
 from .follow import endorser_lists, follow
 from .offer import Accepted, Offer, fetch_offer, judge_octets
 from .polls import note_unchanged, validators_for
@@ -66,7 +66,7 @@ def refresh(catalogue: Catalogue, *, lists: t.Sequence[str] = (), check: bool = 
                     subscription, anchors, allowed=allowed, last=last, validators=validators, now=now, session=session
                 )
             except Exception as error:
-                return Offer("failed", error=unexpected(error))
+                return Offer("failed", error=unexpected(error, "list"))
 
         asked = {pool.submit(ask, *question): question for question in questions}
         unauthorised: list[tuple[str, Authorisation, Offer]] = []

@@ -98,6 +98,20 @@ def test_chunked_octets_are_the_same_octets(
     assert (folder / NAME).read_bytes() == IMAGE
 
 
+def test_a_chunk_of_less_than_nothing_is_no_answer(
+    raw: t.Any, read_request: t.Any, folder: pathlib.Path, policy: Policy
+) -> None:
+    """Whatever comes behind such a size was taken for the chunk, however much it was."""
+
+    def script(connection: t.Any) -> None:
+        read_request(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n" + IMAGE[:5000])
+
+    error = refusal(raw(script).uri(), folder, policy, size=100)
+    assert error.code == "unreachable"
+    assert list(folder.iterdir()) == []
+
+
 def test_a_body_that_ends_with_the_connection_is_accepted(
     raw: t.Any, read_request: t.Any, folder: pathlib.Path, policy: Policy
 ) -> None:

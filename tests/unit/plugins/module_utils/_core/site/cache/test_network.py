@@ -10,11 +10,12 @@ import threading
 import time
 import typing as t
 import uuid
+from concurrent.futures import CancelledError, Future
 
 import pytest
 
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import VmimagesError
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.cache.work import Limits
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.cache.work import Limits, _result
 
 from ..conftest import IMAGE, World
 
@@ -124,6 +125,36 @@ def test_a_subscription_says_of_secrets_where_they_are(world: World, tmp_path: t
     written = [file.read_text(errors="replace") for file in world.state.rglob("*") if file.is_file()]
     assert any(str(path) in text for text in written)
     assert not any("s3cr3t" in text for text in (*written, json.dumps(outcome.data)))
+
+
+def test_a_server_that_no_one_foresaw_stops_no_other_image(world: World, misbehaving: t.Any, server: t.Any) -> None:
+    """A chunk's size below nothing ended the whole run: one list's server kept all others' images away."""
+
+    def odd(handler: t.Any) -> None:
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n" + bytes(60000))
+        handler.close_connection = True
+
+    server.fault = odd
+    first, second = (world.image(str(uuid.UUID(int=number))) for number in (1, 2))
+    world.publish("1", [{**first, "hv:uri": server.uri()}, second])
+    world.subscribe(new_images="cache", allow_private=True)
+    outcome = world.sync(limits=Limits(parallel=1, retries=0))
+    assert [item["image"] for item in outcome.data["downloaded"]] == [second["dc:identifier"]]
+    assert [(item["image"], item["code"]) for item in outcome.data["failures"]] == [
+        (first["dc:identifier"], "unreachable")
+    ]
+
+
+def test_a_defect_met_with_one_image_is_its_own_failure() -> None:
+    met: Future[t.Any] = Future()
+    met.set_exception(ZeroDivisionError("by zero"))
+    with pytest.raises(VmimagesError) as caught:
+        _result(met)
+    assert caught.value.code == "internal_error"
+    met = Future()
+    met.set_exception(CancelledError())
+    with pytest.raises(CancelledError):
+        _result(met)
 
 
 @pytest.mark.parametrize(
