@@ -26,7 +26,7 @@ def gate(options: argparse.Namespace) -> int:
     """0 if the domain may start, 1 and a sentence if not; whatever forbids an answer is a refusal, too."""
     try:
         site = settings.load(options.config)
-        answer = check.check(_domain(options), site, utc_now())
+        answer = check.check(_domain(options), site, check.verdicts_of(site, utc_now()))
     except VmimagesError as error:
         log.write_failure(error, options.operation)
         emit_error(error, as_json=options.json)

@@ -29,6 +29,7 @@ from ..transfer.atomic import fsync_directory, storage_errors, temporary_sibling
 from . import queries
 from .cache.room.in_use import is_open
 from .judgement.records import stat_record
+from .judgement.verdict import require_allowed
 
 if t.TYPE_CHECKING:
     import sqlite3
@@ -78,12 +79,9 @@ def install(opened: Opener, wanted: Wanted, *, check: bool = False) -> Outcome:
     with opened() as catalogue:
         image = queries.judge(catalogue, wanted.image)
         row = _installed(catalogue, wanted.path)
-    judged = image["verdict"]
-    if not judged["allowed"]:
-        if wanted.remove_refused:
-            return remove(opened, wanted.path, check=check, code=judged["code"])
-        reason = judged["reasons"][0]["text"] if judged["reasons"] else f"Image {wanted.image} may not run."
-        raise SiteError(judged["code"], reason, image=image["identifier"])
+    if wanted.remove_refused and not image["verdict"]["allowed"]:
+        return remove(opened, wanted.path, check=check, code=image["verdict"]["code"])
+    require_allowed(image)
     source = _source(image, wanted.format)
     found = stat_record(wanted.path)
     if _is_installed(row, found, source, wanted):

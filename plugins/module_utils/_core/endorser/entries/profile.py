@@ -17,7 +17,6 @@ from ..declared.options import invalid
 
 APPDB: t.Final = "appdb"
 VO: t.Final = "ad:vo"
-PROFILES: t.Final = (APPDB,)
 
 _Raw = t.Mapping[str, t.Any]
 

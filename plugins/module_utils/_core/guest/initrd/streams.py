@@ -37,16 +37,6 @@ MAGIC: t.Final[tuple[tuple[bytes, str], ...]] = (
 _PROGRAMS: t.Final = {"zstd": ("zstd", "-dcq"), "lz4": ("lz4", "-dcq"), "lzo": ("lzop", "-dcq")}
 
 
-class _Decompressor(t.Protocol):
-    def decompress(self, data: bytes) -> bytes: ...
-
-    @property
-    def eof(self) -> bool: ...
-
-    @property
-    def unused_data(self) -> bytes: ...
-
-
 class Source:
     """Octets that are read in pieces, with those put back that belong to what follows."""
 

@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 
 from ...errors import HypervisorError, VmimagesError
+from ...site.store.state import StateDirectory
 from ...transfer.atomic import storage_errors
 from ..instances import records
 from . import chain, images
@@ -56,8 +57,8 @@ class Finding:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the gate says of a domain. `exempt`: the site lets it start unseen; `lists`: those of the snapshot, if that
-    was needed and could be read."""
+    """What the gate says of a domain. `exempt`: the site lets it start unseen; `lists`: those of the snapshot, and
+    `record`: what image_instance has written of the domain, both if they were needed and could be read."""
 
     domain: Domain
     policy: str
@@ -65,6 +66,7 @@ class Answer:
     findings: tuple[Finding, ...] = ()
     errors: tuple[VmimagesError, ...] = ()
     lists: t.Mapping[str, t.Any] | None = None
+    record: records.Record | None = None
 
     @property
     def allowed(self) -> bool:
@@ -94,29 +96,39 @@ class Answer:
 class _Check:
     domain: Domain
     settings: Settings
-    now: datetime
+    source: images.Verdicts
 
     @cached_property
     def verdicts(self) -> images.Verdicts:
-        return images.Verdicts.load(self.settings.state_dir, self.now, self.settings.max_age)
+        """What the disks are judged by, once it was read; raises as `Verdicts.found`."""
+        return self.source.loaded()
 
     @cached_property
     def record(self) -> records.Record | None:
         return records.read(self.settings.records_dir, self.domain.uuid)
 
 
-def check(domain: Domain, settings: Settings, now: datetime) -> Answer:
+def verdicts_of(settings: Settings, now: datetime) -> images.Verdicts:
+    """The verdicts that the gate goes by: for one domain, or for all of them that are asked about at `now`."""
+    return images.Verdicts(StateDirectory.at(settings.state_dir), now, settings.max_age)
+
+
+def check(domain: Domain, settings: Settings, verdicts: images.Verdicts) -> Answer:
     """The answer for a domain; refusals are in it, and only what forbids any answer is raised."""
     if settings.exempts(domain.name, domain.uuid):
         return Answer(domain, settings.policy, exempt=True)
-    this = _Check(domain, settings, now)
+    this = _Check(domain, settings, verdicts)
     findings = tuple(_finding(this, disk) for disk in domain.disks)
     errors = [finding.error for finding in findings if finding.error is not None]
     errors += _whole(this, findings)
-    # Read by a disk before, or not at all.
-    verdicts = vars(this).get("verdicts")
-    lists = None if verdicts is None else verdicts.found.lists
-    return Answer(domain, settings.policy, findings=findings, errors=tuple(errors), lists=lists)
+    return Answer(
+        domain,
+        settings.policy,
+        findings=findings,
+        errors=tuple(errors),
+        lists=verdicts.lists,
+        record=vars(this).get("record"),
+    )
 
 
 def _finding(this: _Check, disk: Disk) -> Finding:
@@ -225,5 +237,5 @@ def _whole(this: _Check, findings: t.Sequence[Finding]) -> t.Iterator[VmimagesEr
         if not any(finding.error is not None and finding.error.code == error.code for finding in findings):
             yield error
         return
-    if record is not None and record.until is not None and record.until <= this.now:
+    if record is not None and record.until is not None and record.until <= this.source.now:
         yield HypervisorError("ttl_over", f"The instance was to live until {record.until:%Y-%m-%dT%H:%M:%SZ}")

@@ -18,7 +18,7 @@ from ...times import from_text, to_text
 from ...transfer.atomic import make_directory, storage_errors, write_atomic
 from ..instances import records
 from . import images
-from .check import Answer, check
+from .check import Answer, check, verdicts_of
 from .domain import read
 from .log import quoted
 from .settings import ENFORCE, Settings
@@ -102,11 +102,13 @@ class Ender:
         uuids = self.virsh.running()
         if not dry:
             self._forget(set(uuids))
-        return [machine for machine in (self._one(uuid, now, dry=dry) for uuid in uuids) if machine is not None]
+        verdicts = verdicts_of(self.settings, now)
+        machines = (self._one(uuid, verdicts, dry=dry) for uuid in uuids)
+        return [machine for machine in machines if machine is not None]
 
-    def _one(self, uuid: str, now: datetime, *, dry: bool) -> Machine | None:
+    def _one(self, uuid: str, verdicts: images.Verdicts, *, dry: bool) -> Machine | None:
         try:
-            planned = self._plan(uuid, now)
+            planned = self._plan(uuid, verdicts)
         except VmimagesError as error:
             has_ended = error.code == "hypervisor_refused" and uuid not in self.virsh.running()
             return None if has_ended else _failed(uuid, error)
@@ -114,7 +116,7 @@ class Ender:
             return planned
         try:
             if planned.action is not None:
-                self._do(planned, now)
+                self._do(planned, verdicts.now)
             elif planned.code is None and not self._is_for_choice(uuid):
                 # Good again. When it ends another time, it gets its grace anew.
                 self._forget_one(uuid)
@@ -122,44 +124,30 @@ class Ender:
             return replace(planned, error=error)
         return planned
 
-    def _plan(self, uuid: str, now: datetime) -> Machine:
-        text = self.virsh.xml(uuid)
-        domain = read(text)
-        answer = check(domain, self.settings, now)
+    def _plan(self, uuid: str, verdicts: images.Verdicts) -> Machine:
+        domain = read(self.virsh.xml(uuid))
+        answer = check(domain, self.settings, verdicts)
         exempt = answer.exempt
         if exempt:
             # An exempt machine goes on, unless just this image is chosen.
-            answer = check(domain, replace(self.settings, names=(), uuids=()), now)
-        record = None
-        with contextlib.suppress(VmimagesError):
-            record = records.read(self.settings.records_dir, uuid)
-        of = _origins(answer, record)
+            answer = check(domain, replace(self.settings, names=(), uuids=()), verdicts)
+        of = _origins(answer)
         machine = Machine(
             uuid,
             domain.name,
             tuple(sorted({image for image, _list in of})),
             tuple(sorted({name for _image, name in of})),
         )
-        if self._is_chosen(machine, record, answer):
-            return self._with_action(replace(machine, code=CHOSEN, detail="It was chosen."), now)
+        if self._is_chosen(machine, answer):
+            return self._with_action(replace(machine, code=CHOSEN, detail="It was chosen."), verdicts.now)
         if exempt or not answer.errors:
             return machine
-        errors = [*answer.errors, *self._by_record(record, now)]
+        errors = [*answer.errors, *_by_record(answer.record, verdicts)]
         final = [error for error in errors if self._is_final(error)]
         told = (final or errors)[0]
         machine = replace(machine, code=told.code, detail=told.sentence)
         ends = final and self.settings.policy == ENFORCE
-        return self._with_action(machine, now) if ends else machine
-
-    def _by_record(self, record: records.Record | None, now: datetime) -> t.Iterator[VmimagesError]:
-        """What is said of the recorded image: a machine does not outlive it because its files were put out of sight."""
-        if record is None:
-            return
-        try:
-            verdicts = images.Verdicts.load(self.settings.state_dir, now, self.settings.max_age)
-            images.judge_record(verdicts, record.image)
-        except VmimagesError as error:
-            yield error
+        return self._with_action(machine, verdicts.now) if ends else machine
 
     def _is_final(self, error: VmimagesError) -> bool:
         """A newer version of an image forbids to start the older one, and is no reason to end what works."""
@@ -167,8 +155,8 @@ class Ender:
             return self.chosen.replaced
         return self.chosen.expired and error.code in FINAL
 
-    def _is_chosen(self, machine: Machine, record: records.Record | None, answer: Answer) -> bool:
-        chosen = self.chosen
+    def _is_chosen(self, machine: Machine, answer: Answer) -> bool:
+        chosen, record = self.chosen, answer.record
         if chosen.images & set(machine.images) or chosen.lists & set(machine.lists):
             return True
         if record is not None and (record.image.endorser_dn, record.image.endorser_ca) in chosen.endorsers:
@@ -218,7 +206,17 @@ def _failed(uuid: str, error: VmimagesError) -> Machine:
     return Machine(uuid, "", code=error.code, detail=error.sentence, error=error)
 
 
-def _origins(answer: Answer, record: records.Record | None) -> set[tuple[str, str]]:
+def _by_record(record: records.Record | None, verdicts: images.Verdicts) -> t.Iterator[VmimagesError]:
+    """What is said of the recorded image: a machine does not outlive it because its files were put out of sight."""
+    if record is None:
+        return
+    try:
+        images.judge_record(verdicts, record.image)
+    except VmimagesError as error:
+        yield error
+
+
+def _origins(answer: Answer) -> set[tuple[str, str]]:
     """The (image, list) that the machine is of, as far as its disks, its refusals and its record tell."""
     found = {
         (finding.image["identifier"], finding.image["list"]) for finding in answer.findings if finding.image is not None
@@ -228,8 +226,8 @@ def _origins(answer: Answer, record: records.Record | None) -> set[tuple[str, st
         for error in answer.errors
         if "image" in error.context and "list" in error.context
     }
-    if record is not None:
-        found.add((record.image.uuid, record.image.list))
+    if answer.record is not None:
+        found.add((answer.record.image.uuid, answer.record.image.list))
     return found
 
 

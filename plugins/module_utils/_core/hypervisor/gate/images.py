@@ -9,12 +9,14 @@ import re
 import typing as t
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 
 from ...disks.headers import inspect
-from ...errors import HypervisorError, SiteError
+from ...errors import HypervisorError, SiteError, VmimagesError
 from ...site.judgement import snapshot
 from ...site.judgement.records import stat_facts
+from ...site.judgement.verdict import require_allowed
 from ...site.store.state import StateDirectory
 from .chain import Link
 
@@ -30,18 +32,37 @@ _PLACES: t.Final = ("current", "expired", "derived")
 
 @dataclass(frozen=True)
 class Verdicts:
-    """The snapshot as it is now; the older it may be, the better for nobody: see `snapshot.judge`."""
+    """The verdicts of a state directory, from its snapshot: that is read when a disk asks for it, and once."""
 
     state: StateDirectory
-    found: snapshot.Snapshot
     now: datetime
     max_age: timedelta | None
 
-    @classmethod
-    def load(cls, state_dir: Path, now: datetime, max_age: timedelta | None) -> Verdicts:
-        """Raises SiteError ``snapshot_missing snapshot_stale not_readable state_newer``."""
-        state = StateDirectory.at(state_dir)
-        return cls(state, snapshot.load(state), now, max_age)
+    @cached_property
+    def _read(self) -> snapshot.Snapshot | VmimagesError:
+        try:
+            return snapshot.load(self.state)
+        except VmimagesError as error:
+            return error
+
+    def loaded(self) -> Verdicts:
+        """These, once their snapshot was read; raises as `found`."""
+        if isinstance(self._read, VmimagesError):
+            raise self._read
+        return self
+
+    @property
+    def found(self) -> snapshot.Snapshot:
+        """The snapshot; raises SiteError ``snapshot_missing snapshot_stale not_readable state_newer``."""
+        if isinstance(self._read, VmimagesError):
+            raise self._read
+        return self._read
+
+    @property
+    def lists(self) -> t.Mapping[str, t.Any] | None:
+        """The lists of the snapshot, if a disk has asked for it, and it could be read."""
+        read = vars(self).get("_read")
+        return read.lists if isinstance(read, snapshot.Snapshot) else None
 
     def judge(self, name: str) -> dict[str, t.Any]:
         """The image with this UUID, which may run now.
@@ -49,10 +70,7 @@ class Verdicts:
         Raises SiteError: the verdict's code where it may not, ``unknown_image snapshot_stale file_changed``.
         """
         image = snapshot.judge(self.found, name, self.now, max_age=self.max_age)
-        judged = image["verdict"]
-        if not judged["allowed"]:
-            why = judged["reasons"][0]["text"] if judged["reasons"] else f"Image {name} may not run."
-            raise SiteError(judged["code"], why, image=image["identifier"], list=image["list"])
+        require_allowed(image)
         return image
 
 

@@ -16,6 +16,7 @@ from ...disks.formats import parse_format
 from ...disks.headers import inspect
 from ...errors import DiskError, SiteError
 from ...site.judgement import snapshot
+from ...site.judgement.verdict import require_allowed
 from ...site.store.state import StateDirectory
 from ...times import from_text
 from ...transfer.checksum import digest_file
@@ -80,10 +81,7 @@ class Verdicts:
         code, or ``not_derived``, ``file_changed``, and as `snapshot.judge`; `DiskError` of `headers.inspect`.
         """
         image = self.judge(name, max_age)
-        judged = image["verdict"]
-        if not judged["allowed"]:
-            reason = judged["reasons"][0]["text"] if judged["reasons"] else f"Image {name} may not run"
-            raise SiteError(judged["code"], reason, image=image["identifier"], version=image["version"])
+        require_allowed(image)
         kind, file = self._file(image, wanted)
         self._require_cached(file["path"])
         disk = inspect(Path(file["path"]), kind)
@@ -110,7 +108,7 @@ class Verdicts:
             size=file["size"],
             virtual_size=disk.virtual_size,
             stat=file["stat"],
-            verdict=judged,
+            verdict=image["verdict"],
         )
 
     def _file(self, image: t.Mapping[str, t.Any], wanted: str | None) -> tuple[str, t.Mapping[str, t.Any]]:

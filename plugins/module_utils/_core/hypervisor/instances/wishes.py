@@ -23,7 +23,6 @@ from .. import machine as machines
 from ..given import invalid
 from .volumes import METHODS, VolumeWish
 
-OUTPUTS: t.Final = ("domain", "libvirt", "xl", "opennebula")
 STATES: t.Final = ("present", "absent", "restarted")
 #: Instances without a UUID of their own get one that is the same each time, on this host.
 _NAMESPACE: t.Final = uuid.UUID("b5a3a0a6-0c5b-5f0e-9d0b-2f3f0c9d7a11")

@@ -8,7 +8,7 @@ import typing as t
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from ...errors import REMEDIES
+from ...errors import REMEDIES, SiteError
 from ...times import to_text
 
 ALLOWED: t.Final = "allowed"
@@ -380,3 +380,16 @@ def _last(ends: t.Sequence[datetime | None]) -> datetime | None:
     """The last of some ends, None where one of them never comes."""
     known = [end for end in ends if end is not None]
     return max(known) if known and len(known) == len(ends) else None
+
+
+def require_allowed(image: t.Mapping[str, t.Any]) -> None:
+    """Refuse an image with its verdict, as the catalogue and the snapshot tell it, unless it may run now.
+
+    Raises SiteError: the verdict's code, with its first reason.
+    """
+    judged = image["verdict"]
+    if judged["allowed"]:
+        return
+    name, version, of = image["identifier"], image["version"], image["list"]
+    reason = judged["reasons"][0]["text"] if judged["reasons"] else f"Image {name} may not run."
+    raise SiteError(judged["code"], reason, image=name, version=version, list=of)

@@ -27,7 +27,6 @@ from .replay import events as replay
 from .replay import touched
 from .state import StateDirectory
 
-_IMAGE_LIST: t.Final = "imagelist"
 #: The tables that have one row for each message of an image list.
 _OF_MESSAGES: t.Final = ("versions", "origins")
 _Take = t.Callable[[sqlite3.Connection, Entry], None]

@@ -117,7 +117,8 @@ class Site:
 
     def ask(self, xml: str, *, now: datetime | None = None, **changes: t.Any) -> check.Answer:
         """The gate's answer."""
-        return check.check(domain.read(xml), replace(self.settings, **changes), now or self.world.now)
+        settings = replace(self.settings, **changes)
+        return check.check(domain.read(xml), settings, check.verdicts_of(settings, now or self.world.now))
 
     def codes(self, xml: str, **changes: t.Any) -> list[str]:
         """Why the domain may not start; nothing if it may."""
