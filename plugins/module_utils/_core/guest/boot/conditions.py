@@ -7,6 +7,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
+from ..disk.naming import find, tag_of
 from ..initrd.contents import Initrd
 from .devices import consoles_of, depends_on_the_hypervisor, disk_of, root_of
 from .drivers import Drivers
@@ -187,7 +188,7 @@ def check_root(survey: Survey, start: Start, disk: str, reasons: Findings, warni
     elif depends_on_the_hypervisor(root):
         found = warnings if disk_of(root) == disk else reasons
         found.append(("A02", f"The root is {root}, which has another name under another hypervisor."))
-    elif root.startswith(("LABEL=", "UUID=")):
+    else:
         _named(survey, root, "the root", reasons)
     for mount in survey.fstab.mounts:
         if depends_on_the_hypervisor(mount.source):
@@ -199,19 +200,14 @@ def check_root(survey: Survey, start: Start, disk: str, reasons: Findings, warni
 
 
 def _named(survey: Survey, source: str, what: str, reasons: Findings) -> None:
-    """A label or UUID is that of exactly one file system of the disk."""
-    if survey.disk is None or not source.startswith(("LABEL=", "UUID=")):
+    """A label or UUID, of a file system or of a partition, is that of exactly one of the disk."""
+    tag = tag_of(source)
+    if survey.disk is None or tag is None:
         return
-    name, value = source.split("=", 1)
-    value = value.strip("\"'")
-    systems = [item.filesystem for item in survey.disk.layout.partitions if item.filesystem is not None]
-    count = sum(
-        1
-        for item in systems
-        if (item.label == value if name == "LABEL" else (item.uuid or "").lower() == value.lower())
-    )
+    count = len(find(survey.disk.layout, tag))
     if count != 1:
-        many = "No file system" if count == 0 else "More than one file system"
+        kind = "partition" if tag[0].startswith("PART") else "file system"
+        many = f"No {kind}" if count == 0 else f"More than one {kind}"
         reasons.append(("A02", f"{many} of the image is {source}, {what}."))
 
 

@@ -12,6 +12,7 @@ import os
 import stat
 import struct
 import typing as t
+import zlib
 from dataclasses import dataclass
 
 from ...errors import GuestError
@@ -32,7 +33,10 @@ _FOREIGN: t.Final = {
 
 @dataclass(frozen=True)
 class Partition:
-    """One partition; `start` and `size` in octets; `number` 0 is the whole disk where it has no partition table."""
+    """One partition; `start` and `size` in octets; `number` 0 is the whole disk where it has no partition table.
+
+    `uuid` and `label` are those of the entry in the table, and not of what the partition holds.
+    """
 
     number: int
     start: int
@@ -40,6 +44,8 @@ class Partition:
     kind: str
     active: bool
     filesystem: FileSystem | None
+    uuid: str | None = None
+    label: str | None = None
 
     def as_dict(self) -> dict[str, t.Any]:
         found = self.filesystem
@@ -80,7 +86,8 @@ def read_layout(path: str) -> Layout:
     the image, or turns in circles).
     """
     try:
-        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - a block device is opened as well
+        # A pipe that nobody writes to would never open.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", buffering=0) as file:
             status = os.fstat(file.fileno())
             if not (stat.S_ISREG(status.st_mode) or stat.S_ISBLK(status.st_mode)):
                 raise GuestError("image_missing", f"{path} is not an image file", path=path)
@@ -96,6 +103,7 @@ class _Disk:
         self._file = file
         self._size = file.seek(0, os.SEEK_END)
         self._reserved = [(0, _SECTOR)]
+        self._signature = ""
 
     def layout(self) -> Layout:
         head = self._read(0, HEAD)
@@ -104,7 +112,8 @@ class _Disk:
                 raise GuestError(
                     "image_format_unsupported", f"{self._path} is a {name} image, not a raw one", found=name
                 )
-        entries = self._slots(head) if head[510:512] == b"\x55\xaa" and not self._whole(head) else []
+        entries = self._slots(head) if _is_table(head) and not self._whole(head) else []
+        self._signature = head[440:444][::-1].hex()
         if not any(kind and count for _active, kind, _start, count in entries):
             whole = Partition(0, 0, self._size, "", False, identify(head))
             return Layout(self._size, None, (whole,))
@@ -158,9 +167,10 @@ class _Disk:
         header = self._read(_SECTOR, _SECTOR)
         if header[:8] != b"EFI PART":
             raise self._malformed("The protective partition table is not followed by a GPT header")
-        table, count, length = struct.unpack_from("<QII", header, 72)
+        table, count, length, checksum = struct.unpack_from("<QIII", header, 72)
         if length < 128 or length > 4096 or count > 1024:
             raise self._malformed(f"The GPT claims {count} entries of {length} octets")
+        self._check_gpt(header, self._read(table * _SECTOR, count * length), checksum)
         octets = -(-count * length // _SECTOR) * _SECTOR
         end = self._size // _SECTOR * _SECTOR
         self._reserved += [(_SECTOR, _SECTOR), (table * _SECTOR, octets), (end - octets - _SECTOR, octets + _SECTOR)]
@@ -170,16 +180,40 @@ class _Disk:
             if not any(entry[:16]):
                 continue
             first, last, flags = struct.unpack_from("<QQQ", entry, 32)
-            kind = _guid(entry[:16])
-            yield self._partition(number, first * _SECTOR, (last + 1 - first) * _SECTOR, kind, bool(flags & 4))
+            kind, own = _guid(entry[:16]), _guid(entry[16:32])
+            label = entry[56:128].decode("utf-16-le", "backslashreplace").split("\0", 1)[0] or None
+            size = (last + 1 - first) * _SECTOR
+            yield self._partition(number, first * _SECTOR, size, kind, bool(flags & 4), own, label)
 
-    def _partition(self, number: int, start: int, size: int, kind: str, active: bool) -> Partition:
+    def _check_gpt(self, header: bytes, entries: bytes, checksum: int) -> None:
+        """Who finds a checksum wrong goes by the table at the end of the disk, which may say something else."""
+        length, stated = struct.unpack_from("<II", header, 12)
+        plain = header[:16] + bytes(4) + header[20:length]
+        if not 92 <= length <= _SECTOR or zlib.crc32(plain) != stated or zlib.crc32(entries) != checksum:
+            raise self._malformed("A checksum of the GPT is wrong: systems would go by its copy at the end of the disk")
+
+    def _partition(
+        self,
+        number: int,
+        start: int,
+        size: int,
+        kind: str,
+        active: bool,
+        own: str | None = None,
+        label: str | None = None,
+    ) -> Partition:
         if size <= 0 or start < _SECTOR or start + size > self._size:
             raise self._malformed(f"Partition {number} (octets {start} to {start + size}) is not inside the image")
-        return Partition(number, start, size, kind, active, identify(self._read(start, min(HEAD, size))))
+        own = own or f"{self._signature}-{number:02x}"
+        return Partition(number, start, size, kind, active, identify(self._read(start, min(HEAD, size))), own, label)
 
     def _malformed(self, why: str) -> GuestError:
         return GuestError("disk_malformed", f"{self._path}: {why}", path=self._path)
+
+
+def _is_table(sector: bytes) -> bool:
+    """As Linux has it: the sector of a boot loader ends with the same signature, and has something else there."""
+    return sector[510:512] == b"\x55\xaa" and all(sector[at] in (0, 0x80) for at in range(446, 510, 16))
 
 
 def _guid(octets: bytes) -> str:

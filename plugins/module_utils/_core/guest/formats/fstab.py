@@ -51,7 +51,7 @@ class Fstab(Document):
 
     def of(self, target: str) -> Mount | None:
         """What is mounted at `target`."""
-        return next((mount for mount in self.mounts if mount.target == target), None)
+        return next((mount for mount in self.mounts if (mount.target.rstrip("/") or "/") == target), None)
 
     def with_source(self, mount: Mount, source: str) -> Fstab:
         """The file with another source in that line."""

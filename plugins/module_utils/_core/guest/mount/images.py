@@ -23,7 +23,7 @@ from ..root.tree import Root
 from .copies import drop, make_copy, origin_of, place_of, refuse_writing
 from .kernel import Mounted, below, holders, is_locked, mounted, run
 from .options import driver, mount_options
-from .places import Placed, places
+from .places import SUBVOLUME, Placed, places
 
 
 def mount_image(
@@ -234,49 +234,62 @@ def _complete(source: str, target: str, placed: t.Sequence[Placed], there: t.Seq
 
 
 def _put_up(source: str, target: str, layout: Layout, *, writable: bool) -> tuple[tuple[Placed, ...], tuple[str, ...]]:
-    root = _find_system(source, target, layout)
-    _mount(source, root, target, writable=writable)
+    root, subvolume = _find_system(source, target, layout)
+    _mount(source, root, target, writable=writable, subvolume=subvolume)
     placed, warnings = places(layout, target, root)
     for item in placed[1:]:
-        _mount(source, item.partition, target + item.target, writable=writable)
+        _mount(source, item.partition, target + item.target, writable=writable, subvolume=item.subvolume)
     return placed, warnings
 
 
-def _find_system(source: str, target: str, layout: Layout) -> Partition:
-    """The partition that holds /etc/fstab: each one that can is mounted read-only for a look."""
-    found = []
+def _find_system(source: str, target: str, layout: Layout) -> tuple[Partition, str | None]:
+    """The partition, and the subvolume of it, that holds /etc/fstab, or else accounts: each one that can is mounted
+    read-only for a look."""
+    found: dict[str, list[tuple[Partition, str | None]]] = {"/etc/fstab": [], "/etc/passwd": []}
     for partition in layout.partitions:
         if partition.filesystem is None or partition.filesystem.kind not in LINUX:
             continue
         _mount(source, partition, target, writable=False)
         try:
             with Root(target) as root:
-                if root.is_file("/etc/fstab"):
-                    found.append(partition)
+                for path, holders_of_it in found.items():
+                    holders_of_it += [(partition, subvolume) for subvolume in _with(root, path, partition)]
         finally:
             _take_down(target)
-    if len(found) == 1:
-        return found[0]
-    if not found:
+    systems = found["/etc/fstab"] or found["/etc/passwd"]
+    if len(systems) == 1:
+        return systems[0]
+    if not systems:
         kinds = [
             f"{item.number}: {item.filesystem.kind if item.filesystem else 'unknown'}" for item in layout.partitions
         ]
         raise GuestError(
             "system_not_found", f"No partition of {source} holds a system ({', '.join(kinds)})", path=source
         )
-    numbers = " and ".join(str(partition.number) for partition in found)
+    numbers = " and ".join(str(partition.number) for partition, _subvolume in systems)
     raise GuestError("filesystem_ambiguous", f"Partitions {numbers} of {source} both hold a system", path=source)
 
 
-def _mount(source: str, partition: Partition, target: str, *, writable: bool) -> None:
+def _with(root: Root, path: str, partition: Partition) -> list[str | None]:
+    """Where in a file system the file is: in itself (None), or else in its subvolumes."""
+    if root.is_file(path):
+        return [None]
+    if partition.filesystem is None or partition.filesystem.kind != "btrfs":
+        return []
+    # What is mounted at boot lies at the top, on every distribution; snapshots of it lie below.
+    return [name for name in root.names("/") if SUBVOLUME.fullmatch(name) and root.is_file(f"/{name}{path}")]
+
+
+def _mount(source: str, partition: Partition, target: str, *, writable: bool, subvolume: str | None = None) -> None:
     kind = t.cast(str, partition.filesystem and partition.filesystem.kind)
-    options = [
-        "loop",
-        f"offset={partition.start}",
-        f"sizelimit={partition.size}",
-        *mount_options(kind, writable=writable),
-    ]
-    run(["mount", "-i", "-c", "-t", driver(kind), "-o", ",".join(options), "--", source, target], code="mount_failed")
+    options = list(mount_options(kind, writable=writable))
+    options += [] if subvolume is None else [f"subvol={subvolume}"]
+    # btrfs is on one device, however often it is mounted.
+    devices = [mount.device for mount in mounted() if (mount.image, mount.offset) == (source, partition.start)]
+    device = devices[0] if devices and kind == "btrfs" else source
+    if device == source:
+        options += ["loop", f"offset={partition.start}", f"sizelimit={partition.size}"]
+    run(["mount", "-i", "-c", "-t", driver(kind), "-o", ",".join(options), "--", device, target], code="mount_failed")
 
 
 def _take_down(target: str) -> None:

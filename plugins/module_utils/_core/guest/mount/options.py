@@ -11,7 +11,8 @@ _NO_REPLAY: t.Final = {
     "ext3": ("noload",),
     "ext4": ("noload",),
     "xfs": ("norecovery", "nouuid"),
-    "btrfs": ("nologreplay",),
+    # Also called nologreplay, until Linux 6.8 removed that name.
+    "btrfs": ("norecovery",),
 }
 _WRITABLE: t.Final = {"xfs": ("nouuid",)}
 

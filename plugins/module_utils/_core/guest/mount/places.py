@@ -12,12 +12,15 @@ from dataclasses import dataclass
 from ...errors import GuestError
 from ..disk.filesystems import LINUX
 from ..disk.layout import Layout, Partition
+from ..disk.naming import find, tag_of
 from ..formats.fstab import Fstab, Mount
 from ..root.names import shown
 from ..root.tree import Root
 
 _MOST: t.Final = 32
 _DEVICE: t.Final = re.compile(r"/dev/(?:[hsv]d|xvd)a([0-9]{1,3})")
+#: Names of subvolumes that mean nothing else in the options of mount.
+SUBVOLUME: t.Final = re.compile(r"[A-Za-z0-9@._/+-]{1,255}")
 _NOT_OF_THE_IMAGE: t.Final = frozenset(
     {"swap", "proc", "sysfs", "tmpfs", "devpts", "none", "nfs", "nfs4", "cifs", "cvmfs"}
 )
@@ -25,10 +28,11 @@ _NOT_OF_THE_IMAGE: t.Final = frozenset(
 
 @dataclass(frozen=True)
 class Placed:
-    """A partition and where in the system it belongs, links resolved."""
+    """A partition, or a subvolume of it, and where in the system it belongs, links resolved."""
 
     partition: Partition
     target: str
+    subvolume: str | None = None
 
     def as_dict(self, *, writable: bool) -> dict[str, t.Any]:
         found = self.partition.filesystem
@@ -63,9 +67,20 @@ def places(layout: Layout, target: str, root: Partition) -> tuple[tuple[Placed, 
                     )
                 continue
             where = _inside(tree, mount.target)
-            if all(item.target != where for item in placed):
-                placed.append(Placed(partition, where))
+            subvolume = _subvolume(partition, mount)
+            if partition.start == root.start and subvolume is None:
+                warnings.append(f"{shown(mount.target)} is a part of the root's own file system: it is not mounted.")
+            elif all(item.target != where for item in placed):
+                placed.append(Placed(partition, where, subvolume))
     return tuple(placed), tuple(warnings)
+
+
+def _subvolume(partition: Partition, mount: Mount) -> str | None:
+    """The subvolume of btrfs that is mounted, if one is named that the command for it can be given."""
+    if partition.filesystem is None or partition.filesystem.kind != "btrfs":
+        return None
+    named = [option[len("subvol=") :] for option in mount.options if option.startswith("subvol=")]
+    return next((name for name in named if SUBVOLUME.fullmatch(name)), None)
 
 
 def _inside(tree: Root, target: str) -> str:
@@ -80,24 +95,18 @@ def _inside(tree: Root, target: str) -> str:
 def find_partition(layout: Layout, mount: Mount) -> Partition | None:
     """The partition that a line of fstab speaks of; None when the image has none such.
 
-    Raises `GuestError` (filesystem_ambiguous) when two have that label or UUID.
+    Raises `GuestError` (filesystem_ambiguous) when it speaks of two.
     """
-    known = [
-        item for item in layout.partitions if item.filesystem is not None and item.filesystem.kind in {*LINUX, "vfat"}
-    ]
-    if mount.label is not None or mount.uuid is not None:
-        found = [
-            item
-            for item in known
-            if item.filesystem is not None
-            and (
-                item.filesystem.label == mount.label
-                if mount.label is not None
-                else (item.filesystem.uuid or "").lower() == mount.uuid
-            )
-        ]
+    tag = tag_of(mount.source)
+    if tag is not None:
+        found = [item for item in find(layout, tag) if _is_known(item)]
         if len(found) > 1:
             raise GuestError("filesystem_ambiguous", f"Two file systems of the image are {shown(mount.source)}")
         return found[0] if found else None
     named = _DEVICE.fullmatch(mount.source)
-    return None if named is None else next((item for item in known if item.number == int(named[1])), None)
+    number = None if named is None else int(named[1])
+    return next((item for item in layout.partitions if item.number == number and _is_known(item)), None)
+
+
+def _is_known(item: Partition) -> bool:
+    return item.filesystem is not None and item.filesystem.kind in {*LINUX, "vfat"}

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import subprocess
 import typing as t
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import GuestError
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.guest.disk.filesystems import identify
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.guest.disk.layout import read_layout
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.guest.disk.naming import find, tag_of
 
 MIB = 1024 * 1024
 
@@ -131,3 +133,52 @@ def test_any_octets_are_read_or_refused(head: bytes, tmp_path_factory: pytest.Te
     else:
         assert all(0 <= item.start < item.start + item.size <= layout.size for item in layout.partitions)
     identify(head)
+
+
+def test_partitions_are_found_by_the_names_of_their_table(disk: t.Any, make_volume: t.Any) -> None:
+    image = disk(make_volume(label="a b"), make_volume(label="b"), table="gpt")
+    stated = ["--part-uuid", str(image), "2", "11111111-2222-4333-8444-555555555555"]
+    subprocess.run(["sfdisk", "-q", *stated], check=True, capture_output=True)
+    subprocess.run(["sfdisk", "-q", "--part-label", str(image), "2", "system"], check=True, capture_output=True)
+    layout = read_layout(str(image))
+    for source, numbers in {
+        "PARTUUID=11111111-2222-4333-8444-555555555555": [2],
+        "PARTUUID=11111111-2222-4333-8444-555555555556": [],
+        "PARTLABEL=system": [2],
+        "/dev/disk/by-partlabel/system": [2],
+        "/dev/disk/by-label/a\\x20b": [1],
+        'LABEL="b"': [2],
+    }.items():
+        tag = tag_of(source)
+        assert tag is not None and [item.number for item in find(layout, tag)] == numbers
+    assert tag_of("/dev/vda1") is None
+
+
+def test_partitions_of_a_dos_table_have_its_signature(disk: t.Any, make_volume: t.Any) -> None:
+    image = disk(make_volume(), make_volume())
+    identity = subprocess.run(["sfdisk", "--disk-id", str(image)], check=True, capture_output=True, text=True).stdout
+    found = [item.uuid for item in read_layout(str(image)).partitions]
+    assert found == [f"{int(identity, 16):08x}-0{number}" for number in (1, 2)]
+
+
+def test_the_code_of_a_boot_sector_is_no_partition_table(disk: t.Any, make_volume: t.Any) -> None:
+    image = disk(make_volume(), table=None)
+    octets = bytearray(image.read_bytes())
+    octets[:512] = bytes([0x90, 0x13] * 255) + b"\x55\xaa"
+    image.write_bytes(octets)
+    layout = read_layout(str(image))
+    assert layout.table is None and layout.partitions[0].filesystem is not None
+
+
+@pytest.mark.parametrize("at", [512 + 56, 1024 + 32])
+def test_a_gpt_that_systems_would_not_go_by_is_refused(disk: t.Any, make_volume: t.Any, at: int) -> None:
+    image = disk(make_volume(), table="gpt")
+    octets = bytearray(image.read_bytes())
+    octets[at] ^= 1
+    image.write_bytes(octets)
+    assert refusal(image) == "disk_malformed"
+
+
+def test_a_pipe_is_no_image(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert refusal(tmp_path / "pipe") == "image_missing"

@@ -365,3 +365,54 @@ class TestCopies:
         planted.symlink_to("/etc")
         options: dict[str, t.Any] = {"kind": "qcow2", "scratch": str(scratch), "writable": False, "check": False}
         assert refusal(mount_image, str(qcow2), str(place), **options).code == "copy_refused"
+
+
+def test_names_of_the_table_say_where_a_file_system_belongs(disk: t.Any, make_volume: t.Any, place: Path) -> None:
+    fstab = (
+        "PARTUUID=11111111-2222-4333-8444-555555555555 / ext4 defaults 0 1\nPARTLABEL=boot /boot ext4 defaults 0 2\n"
+    )
+    image = disk(
+        make_volume(kind="ext4", label="a", files={"/etc/fstab": fstab, "/boot/": ""}),
+        make_volume(kind="ext4", label="b", files={"/here": ""}),
+        table="gpt",
+    )
+    for arguments in (["--part-uuid", "1", "11111111-2222-4333-8444-555555555555"], ["--part-label", "2", "boot"]):
+        subprocess.run(["sfdisk", "-q", arguments[0], str(image), *arguments[1:]], check=True, capture_output=True)
+    outcome = mount(image, place)
+    assert (place / "boot/here").exists() and not outcome.warnings
+    assert not mount(image, place).changed
+
+
+def test_a_system_without_a_table_of_mounts_is_found_by_its_accounts(
+    disk: t.Any, make_volume: t.Any, place: Path
+) -> None:
+    image = disk(make_volume(kind="ext4", label="/", files={"/etc/passwd": "root:x:0:0::/root:/bin/sh\n"}))
+    assert [item["target"] for item in mount(image, place).data["mounts"]] == ["/"]
+
+
+@pytest.mark.needs("mkfs.btrfs")
+def test_a_system_in_a_subvolume_is_put_together(tmp_path: Path, place: Path) -> None:
+    image, top = tmp_path / "disk.img", tmp_path / "top"
+    with image.open("wb") as file:
+        file.truncate(120 * MIB)
+    subprocess.run(["mkfs.btrfs", "-q", "-L", "system", str(image)], check=True)
+    top.mkdir()
+    subprocess.run(["mount", "-o", "loop", str(image), str(top)], check=True)
+    try:
+        for name in ("@", "@home"):
+            subprocess.run(["btrfs", "-q", "subvolume", "create", str(top / name)], check=True)
+        (top / "@/etc").mkdir()
+        (top / "@/home").mkdir()
+        (top / "@/data").mkdir()
+        (top / "@home/here").touch()
+        fstab = "LABEL=system / btrfs subvol=@ 0 0\nLABEL=system /home btrfs subvol=@home 0 0\n"
+        (top / "@/etc/fstab").write_text(fstab + "LABEL=system /data btrfs defaults 0 0\n")
+    finally:
+        subprocess.run(["umount", str(top)], check=True)
+    before = sha512(image)
+    outcome = mount(image, place)
+    assert (place / "etc/fstab").exists() and (place / "home/here").exists()
+    assert outcome.warnings == ("/data is a part of the root's own file system: it is not mounted.",)
+    assert not mount(image, place).changed
+    unmount_image(str(place), check=False)
+    assert sha512(image) == before
