@@ -126,6 +126,23 @@ class TestX03PrivateCopy:
         assert sorted(path.name for path in (vm.work / f"upper{KEPT}").iterdir()) == ["prolog.sh"]
 
 
+    def test_what_would_fill_the_system_is_not_copied(self, vm: Guest) -> None:
+        vm.write("usr/local/sbin/df", "#!/bin/sh\nprintf 'Filesystem x\\noverlay 9000 1000 600 90%% /\\n'\n", 0o755)
+        vm.attach("vdb", {**BOTH, "large": b"x" * 500_000})
+        done = vm.boot("prologue-start")
+        assert "larger than half of what is free" in done.console and "No context disk found." in done.console
+        assert done.status == {"prologue-start": 0} and not vm.has(KEPT.lstrip("/") + ".new")
+
+    def test_a_device_that_does_not_answer_is_passed_over(self, vm: Guest) -> None:
+        text = '#!/bin/sh\n[ "$5" != /dev/xvdb ] || sleep 60\nexec /usr/bin/mount "$@"\n'
+        vm.write("usr/local/sbin/mount", text, 0o755)
+        vm.attach("xvdb", BOTH)
+        vm.attach("vdb", BOTH)
+        done = vm.boot("prologue-start", VMCONTEXT_TIME_LIMIT="1")
+        assert "The device /dev/xvdb does not answer." in done.console
+        assert "The context disk is /dev/vdb." in done.console and done.status == {"prologue-start": 0}
+
+
 class TestX06NoDisk:
     def test_the_boot_goes_on_at_once(self, vm: Guest) -> None:
         began = time.monotonic()

@@ -42,14 +42,31 @@ class TestNfs:
         ]
 
     @pytest.mark.parametrize(
-        "mounts", ["/x:/usr/bin", "/x:/etc", "/x:/opt/../usr", "x", "/x:/var/lib/hepix", "/x:/home a b"]
+        "mounts",
+        [
+            *("/x:/usr/bin", "/x:/etc", "/x:/opt/../usr", "x", "/x:/var/lib/hepix", "/x:/home a b", "/x:/opt"),
+            *("/x:/usr/local/bin", "/x:/usr/local/lib/python3", "/x:/var/lib/dpkg", "/x:/opt/./protected"),
+        ],
     )
     def test_other_places_are_refused(self, vm: Guest, mounts: str) -> None:
         vm.write("etc/fstab", "")
+        vm.write("usr/lib/vmcontext/protected.list", "0123  /opt/protected/gcc\n")
         vm.attach("vdb", {"context.sh": f"NFS_SERVER_IP='192.0.2.1'\nNFS_MOUNTS='{mounts}'\n"})
         done = vm.boot("prologue-start")
         assert done.status == {"prologue-start": 1} and "was refused" in done.console
         assert vm.read("etc/fstab") == ""
+
+
+    def test_a_link_leads_no_mount_elsewhere(self, vm: Guest) -> None:
+        text = '#!/bin/sh\n[ $# -ne 1 ] && exec /usr/bin/mount "$@"\necho "$1" >>/mounted\n'
+        vm.write("usr/local/sbin/mount", text, 0o755)
+        (vm.work / "upper/home").mkdir(exist_ok=True)
+        (vm.work / "upper/home/grid").symlink_to("/usr/local/bin")
+        vm.attach("vdb", {"context.sh": self.CONTEXT})
+        done = vm.boot()
+        assert done.status == {"prologue-start": 0, "epilogue-start": 1}
+        assert "/export/home:/home/grid leads to /usr/local/bin, and was refused." in done.console
+        assert vm.read("mounted") == "/opt/sw\n"
 
 
 RULES = "#!/bin/sh\n# vmcontext: always epilogue\nnft list table inet vmcontext >/rules\n"

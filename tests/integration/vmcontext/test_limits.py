@@ -91,6 +91,24 @@ class TestX11Limits:
             vm.read("usr/lib/vmcontext/protected.list") == f"{digest} /opt/protected/gcc\nlink:gcc /opt/protected/cc\n"
         )
 
+    def test_a_full_file_system_does_not_hide_the_change(self, vm: Guest) -> None:
+        vm.user("grid", 1000)
+        vm.write("opt/protected/gcc", "compiler")
+        (vm.work / "upper/opt/protected/cc").symlink_to("gcc")
+        self.manifest(vm)
+        fill = "mount -t tmpfs -o size=64k none /var/lib/vmcontext\ndd if=/dev/zero of=/var/lib/vmcontext/full bs=4k\n"
+        prolog = f"#!/bin/sh\necho >>/opt/protected/gcc\n{fill}"
+        vm.attach("vdb", {**self.context("grid"), "prolog.sh": prolog})
+        done = vm.boot()
+        assert done.status["epilogue-start"] == 1 and "LIMITS: protected files are not those" in done.console
+
+    def test_a_payload_in_another_language_is_executed(self, vm: Guest) -> None:
+        vm.user("grid", 1000)
+        payload = '#!/usr/bin/env -S awk -f\nBEGIN { print "by awk" > "/home/grid/payload" }\n'
+        vm.attach("vdb", {**self.context("grid"), "payload.sh": payload})
+        vm.boot(until="home/grid/payload")
+        assert vm.read("home/grid/payload") == "by awk\n"
+
     def test_unchanged_protected_files_stop_nothing(self, vm: Guest) -> None:
         vm.user("grid", 1000)
         vm.write("opt/protected/gcc", "compiler")
@@ -149,6 +167,16 @@ class TestX13Ttl:
         vm.boot("epilogue-start", until="over", VMCONTEXT_TIME_LIMIT="0")
         assert vm.read("called").splitlines() == called
 
+    @pytest.mark.parametrize(("ttl", "minutes"), [("08", 480), ("000", 0)])
+    def test_a_number_with_zeros_before_it_is_one(self, vm: Guest, ttl: str, minutes: int) -> None:
+        (vm.work / "upper/run/systemd/system").mkdir(parents=True)
+        vm.write("usr/local/sbin/systemctl", "#!/bin/sh\n", 0o755)
+        vm.attach("vdb", {"context.sh": f"{CONTEXT}TTL='{ttl}'\n"})
+        # What another start left is damaged.
+        vm.write("var/lib/vmcontext/ttl", "x vm-1\n")
+        vm.boot("epilogue-start", until="called")
+        assert vm.read("called") == f"shutdown -h +{minutes}\n"
+
     @pytest.mark.parametrize("ttl", ["2; touch /executed", "x", "99999999", "-1"])
     def test_what_is_no_number_is_told(self, vm: Guest, ttl: str) -> None:
         vm.attach("vdb", {"context.sh": f"TTL='{ttl}'\n"})
@@ -173,6 +201,17 @@ class TestX14Variables:
         assert vm.read("root/.ssh/authorized_keys") == "ssh-ed25519 AAAA a\nssh-ed25519 BBBB b\n"
         assert (vm.work / "upper/root/.ssh/authorized_keys").stat().st_mode & 0o7777 == 0o600
         assert vm.read("etc/rsyslog.d/90-vmcontext.conf") == "*.* @log.example.org\n"
+
+    @pytest.mark.parametrize("link", [".ssh", ".ssh/authorized_keys"])
+    def test_a_users_link_does_not_lead_keys_elsewhere(self, vm: Guest, link: str) -> None:
+        vm.user("grid", 1000)
+        place = vm.work / "upper/home/grid" / link
+        place.parent.mkdir(exist_ok=True)
+        place.symlink_to("/opt")
+        vm.attach("vdb", {"context.sh": "SSH_PUBLIC_KEY='ssh-ed25519 AAAA a'\nSSH_USER='grid'\n"})
+        done = vm.boot("prologue-start")
+        assert done.status == {"prologue-start": 1} and "is, or lies in, a link." in done.console
+        assert (vm.work / "upper/opt").stat().st_uid == 0 and not vm.has("opt/authorized_keys")
 
     def test_without_a_variable_nothing_is_changed(self, vm: Guest) -> None:
         vm.attach("vdb", {"context.sh": CONTEXT})
@@ -231,10 +270,13 @@ class TestX15Files:
 
     def test_mode_and_owner_are_those_of_the_map(self, vm: Guest) -> None:
         vm.user("grid", 1000)
+        vm.write("usr/local/sbin/restorecon", '#!/bin/sh\necho "$*" >>/labelled\n', 0o755)
+        # The last line need not end.
         vm.attach(
-            "vdb", {"files.map": "# source\nx 0640 grid root /etc/x.conf\n", "x": "content", "context.sh": CONTEXT}
+            "vdb", {"files.map": "# source\nx 0640 grid root /etc/x.conf", "x": "content", "context.sh": CONTEXT}
         )
         assert vm.boot("prologue-start").status == {"prologue-start": 0}
+        assert vm.read("labelled") == "/etc/x.conf\n"
         status = (vm.work / "upper/etc/x.conf").stat()
         assert (status.st_mode & 0o7777, status.st_uid, status.st_gid) == (0o640, 1000, 0)
         assert vm.read("etc/x.conf") == "content"
@@ -248,6 +290,8 @@ class TestX15Files:
             "none 0644 root root /etc/x.conf",
             "x 0644 nobody-there root /etc/x.conf",
             "x rwx root root /etc/x.conf",
+            "x 4755 root root /etc/x.conf",
+            "x 0644 --reference=/etc/passwd root /etc/x.conf",
             "x 0644 root root /opt/linked/x.conf",
             "x 0644 root root /etc",
         ],
@@ -281,6 +325,12 @@ class TestWiping:
         vm.boot("epilogue-start", VMCONTEXT_WIPE=wipe, same_boot=True)
         assert self.kept(vm) == kept
         assert vm.has("etc/passwd")
+
+    def test_what_is_wiped_is_so_on_the_disk(self, vm: Guest) -> None:
+        vm.write("usr/local/sbin/dd", '#!/bin/sh\necho "$2 $5" >>/wiped\nexec /usr/bin/dd "$@"\n', 0o755)
+        vm.attach("vdb", self.FILES)
+        vm.boot()
+        assert vm.read("wiped") == f"of={KEPT}/key conv=notrunc,fsync\n"
 
     def test_a_failed_epilogue_leaves_no_secret_either(self, vm: Guest) -> None:
         vm.attach("vdb", {**self.FILES, "epilog.sh": "#!/bin/sh\nexit 1\n"})

@@ -46,6 +46,28 @@ def test_what_never_ends_is_ended_with_every_shell(any_shell: Guest) -> None:
     assert not any_shell.has("var/lib/vmcontext/prologue.done")
 
 
+def test_variables_that_never_come_hold_up_nothing_with_every_shell(any_shell: Guest) -> None:
+    any_shell.user("grid", 1000)
+    payload = "#!/bin/sh\ntouch /home/grid/payload\n"
+    context = f"{CONTEXT}PAYLOAD_USER='grid'\nsleep 60\n"
+    any_shell.attach("vdb", {**BOTH, "payload.sh": payload, "context.sh": context})
+    began = time.monotonic()
+    done = any_shell.boot(VMCONTEXT_TIME_LIMIT="1")
+    assert time.monotonic() - began < 30
+    assert done.status == {"prologue-start": 1, "epilogue-start": 1}
+    assert done.console.count("context.sh took longer than 1 s and was ended.") == 2
+    assert not any_shell.has("ran") and not any_shell.has("home/grid/payload")
+
+
+def test_scripts_of_windows_are_not_run(vm: Guest) -> None:
+    vm.user("grid", 1000)
+    scripts = {name: "#!/bin/sh\r\ntouch /ran\r\n" for name in ("prolog.sh", "epilog.sh", "payload.sh")}
+    vm.attach("vdb", {**scripts, "context.sh": "PAYLOAD_USER='grid'\n"})
+    done = vm.boot()
+    assert done.status == {"prologue-start": 1, "epilogue-start": 1}
+    assert [name for name in scripts if f"{name} has the line ends CR LF, and is not run." not in done.console] == []
+
+
 def test_secrets_and_hostile_values_with_every_shell(any_shell: Guest) -> None:
     """Written by context_iso, read in the guest: values are whole, nothing is executed, secrets do not stay."""
     hostile = 'it\'s\n$(touch /executed) `touch /executed` \\ "x"\nPATH=/nowhere\n'

@@ -30,6 +30,8 @@ refused() {
 
 place() {
     case "$1" in '' | */* | .*) return 1 ;; esac
+    case "$2" in [0-7][0-7][0-7] | 0[0-7][0-7][0-7]) ;; *) return 1 ;; esac
+    case "$3:$4" in *[!A-Za-z0-9_.:-]* | :* | -* | *: | *:-*) return 1 ;; esac
     [ -f "$CONTEXT_DIR/$1" ] || return 1
     ! refused "$5" || return 1
     directory=${5%/*}
@@ -40,6 +42,8 @@ place() {
     [ ! -d "$5" ] || return 1
     new=$physical/.vmcontext.$$
     if (umask 077 && cp "$CONTEXT_DIR/$1" "$new") && chown "$3:$4" "$new" && chmod "$2" "$new" && mv -f "$new" "$5"; then
+        # Where SELinux rules, a service may read only what has its label.
+        ! command -v restorecon >/dev/null 2>&1 || restorecon "$5"
         return 0
     fi
     rm -f "$new"
@@ -47,7 +51,8 @@ place() {
 }
 
 failed=0
-while read -r name mode owner group target more; do
+more=
+while read -r name mode owner group target more || [ -n "$name" ]; do
     case "$name" in '' | '#'*) continue ;; esac
     if [ -z "$more" ] && place "$name" "$mode" "$owner" "$group" "$target"; then
         echo "$target was placed."

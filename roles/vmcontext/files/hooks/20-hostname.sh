@@ -14,4 +14,4 @@ if [ -f /etc/sysconfig/network ]; then
     chmod 0644 /etc/sysconfig/network.new && mv -f /etc/sysconfig/network.new /etc/sysconfig/network
 fi
 printf '%s\n' "$HOSTNAME" >/etc/hostname && chmod 0644 /etc/hostname
-hostname "$HOSTNAME"
+hostname "$HOSTNAME" 2>/dev/null || printf '%s\n' "$HOSTNAME" >/proc/sys/kernel/hostname

@@ -11,11 +11,14 @@ case "$NFS_SERVER_IP" in
     *) server=$NFS_SERVER_IP ;;
 esac
 set -f
+protected=/usr/lib/vmcontext/protected.list
 
-# The system's own directories are no places for others.
+# The system's own directories are no places for others, nor are those in which programs are looked for.
 refused() {
     case "$1" in
-        *[!A-Za-z0-9_.+@:,/-]* | *:*:* | *..* | *//* | *:*/) return 0 ;;
+        *[!A-Za-z0-9_.+@:,/-]* | *:*:* | *..* | *//* | *:*/ | */./*) return 0 ;;
+        /*:/usr/local/bin* | /*:/usr/local/sbin* | /*:/usr/local/lib* | /*:/usr/local/include* | /*:/usr/local/share*) return 0 ;;
+        /*:/var/lib/dpkg* | /*:/var/lib/rpm*) return 0 ;;
         /*:/usr/local/* | /*:/home | /*:/home/* | /*:/opt | /*:/opt/* | /*:/srv | /*:/srv/* | /*:/mnt/* | /*:/data | /*:/data/*) return 1 ;;
         /*:/var/spool/* | /*:/var/lib/hepix* | /*:/var/lib/vmcontext*) return 0 ;;
         /*:/var/lib/* | /*:/scratch | /*:/scratch/* | /*:/cvmfs/* | /*:/software | /*:/software/* | /*:/shared | /*:/shared/*) return 1 ;;
@@ -23,8 +26,15 @@ refused() {
     return 0
 }
 
+# hides DIRECTORY: whether a protected file lies below it.
+hides() {
+    [ -f "$protected" ] && cut -d ' ' -f 3- "$protected" | while IFS= read -r path; do
+        case "$path" in "$1"/*) echo "$path" && break ;; esac
+    done | grep -q .
+}
+
 for pair in ${NFS_MOUNTS-}; do
-    if refused "$pair"; then
+    if refused "$pair" || hides "${pair#*:}"; then
         echo "NFS_MOUNTS: $pair was refused."
         exit 1
     fi
@@ -53,6 +63,13 @@ if [ "$1" = prologue ]; then
 fi
 failed=0
 for pair in ${NFS_MOUNTS-}; do
+    # A link on the way may lead to a protected place.
+    physical=$(cd -P "${pair#*:}" 2>/dev/null && pwd) || physical=
+    if [ -n "$physical" ] && { refused "${pair%%:*}:$physical" || hides "$physical"; }; then
+        echo "NFS_MOUNTS: $pair leads to $physical, and was refused."
+        failed=1
+        continue
+    fi
     grep -q " ${pair#*:} nfs" /proc/mounts || mount "${pair#*:}" || failed=1
 done
 exit $failed

@@ -12,10 +12,15 @@ home=$(sed -n "s/^$user:[^:]*:[^:]*:[^:]*:[^:]*:\([^:]*\):.*/\1/p" /etc/passwd)
 group=$(id -g "$user") || exit 1
 directory=$home/.ssh
 file=$directory/authorized_keys
-mkdir -p "$directory" && chmod 0700 "$directory" && chown "$user:$group" "$directory" || exit 1
 # No link of the user's leads this writing elsewhere.
-[ ! -L "$file" ] || exit 1
+if [ -L "$directory" ] || [ -L "$file" ]; then
+    echo "$file is, or lies in, a link."
+    exit 1
+fi
+mkdir -p "$directory" && chmod 0700 "$directory" && chown "$user:$group" "$directory" || exit 1
 touch "$file" && chmod 0600 "$file" && chown "$user:$group" "$file" || exit 1
 printf '%s\n' "$keys" | while IFS= read -r key; do
     [ -z "$key" ] || grep -qxF -e "$key" "$file" || printf '%s\n' "$key" >>"$file"
-done
+done || exit 1
+# Where SELinux rules, sshd may read only what has its label.
+! command -v restorecon >/dev/null 2>&1 || restorecon -R "$directory"

@@ -10,7 +10,7 @@ ports=
 for port in $(printf '%s' "$TCP_IN_PORTS" | tr ',' ' '); do
     case "$port" in
         none) continue ;;
-        *[!0-9:-]* | [:-]* | *[:-] | *[:-]*[:-]* | ????????????*) echo "TCP_IN_PORTS: $port is no port." && exit 1 ;;
+        0* | *[:-]0* | *[!0-9:-]* | [:-]* | *[:-] | *[:-]*[:-]* | ????????????*) echo "TCP_IN_PORTS: $port is no port." && exit 1 ;;
     esac
     first=${port%%[:-]*}
     last=${port##*[:-]}

@@ -6,7 +6,7 @@
 [ "$2" = start ] && [ -n "${CVMFS_HTTP_PROXY-}${CVMFS_REPOSITORIES-}${CVMFS_QUOTA_LIMIT-}" ] || exit 0
 file=/etc/cvmfs/default.local
 [ -d "${file%/*}" ] || { echo "There is no CernVM-FS to configure." && exit 1; }
-cp "$file" "$file.new" 2>/dev/null || : >"$file.new" || exit 1
+cp "$file" "$file.new" 2>/dev/null || true >"$file.new" || exit 1
 for name in CVMFS_HTTP_PROXY CVMFS_REPOSITORIES CVMFS_QUOTA_LIMIT; do
     eval "value=\${$name-}"
     [ -n "$value" ] || continue

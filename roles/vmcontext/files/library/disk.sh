@@ -16,7 +16,7 @@ candidates() {
     done
     while read -r _major _minor _blocks name; do
         case "$name" in
-            '' | name | ram*) ;;
+            '' | name | ram* | fd*) ;;
             *) printf '/dev/%s\n' "$name" ;;
         esac
     done </proc/partitions
@@ -41,12 +41,15 @@ holds_marker() {
 # Copies the disk's files to $CONTEXT_DIR when the device is one; the disk is not mounted any more then.
 take_device() {
     for type in $VMCONTEXT_FILESYSTEMS; do
-        mount -t "$type" -o ro,nosuid,nodev,noexec "$1" "$MOUNT_POINT" 2>/dev/null || continue
+        if ! limited mount -t "$type" -o ro,nosuid,nodev,noexec "$1" "$MOUNT_POINT"; then
+            [ $late = no ] || say "The device $1 does not answer."
+            continue
+        fi
         taken=1
         if holds_marker "$MOUNT_POINT" && copy_files "$MOUNT_POINT"; then
             taken=0
         fi
-        umount "$MOUNT_POINT" || say "The disk $1 stays mounted on $MOUNT_POINT."
+        umount "$MOUNT_POINT" || umount -l "$MOUNT_POINT" || say "The disk $1 stays mounted on $MOUNT_POINT."
         return $taken
     done
     return 1
@@ -54,8 +57,12 @@ take_device() {
 
 copy_files() {
     rm -rf "$CONTEXT_DIR.new"
-    if ! mkdir "$CONTEXT_DIR.new" || ! cp -RP "$1/." "$CONTEXT_DIR.new/"; then
-        say "The context disk cannot be copied: is the file system full?"
+    if ! fits "$1"; then
+        say "The context disk is larger than half of what is free in ${CONTEXT_DIR%/*}, and is not copied."
+        return 1
+    fi
+    if ! mkdir "$CONTEXT_DIR.new" || ! limited cp -RP "$1/." "$CONTEXT_DIR.new/"; then
+        say "The context disk cannot be copied: is it readable, and is the file system full, or mounted read-only?"
         rm -rf "$CONTEXT_DIR.new"
         return 1
     fi
@@ -64,6 +71,13 @@ copy_files() {
     chmod -R u+rwX,go-rwx "$CONTEXT_DIR.new"
     chmod 0700 "$CONTEXT_DIR.new"
     mv "$CONTEXT_DIR.new" "$CONTEXT_DIR"
+}
+
+# A system whose file system is full does not start. Where the numbers cannot be had, it is tried.
+fits() {
+    size=$(du -sk "$1" 2>/dev/null | cut -f 1)
+    free=$(df -Pk "${CONTEXT_DIR%/*}" 2>/dev/null | sed -n '2s/^[^ ]*  *[0-9]*  *[0-9]*  *\([0-9][0-9]*\) .*/\1/p')
+    [ -z "$size" ] || [ -z "$free" ] || [ "$size" -le $((free / 2)) ]
 }
 
 search_disk() {
@@ -98,6 +112,7 @@ acquire_disk() {
     left=$VMCONTEXT_WAIT
     [ "$VMCONTEXT_EXPECTED" != yes ] || left=$VMCONTEXT_EXPECTED_WAIT
     until search_disk; do
+        rm -f "$STATE/output"
         if [ "$left" -le 0 ]; then
             boot_id >"$STATE/acquired"
             say "No context disk found."
@@ -106,6 +121,7 @@ acquire_disk() {
         left=$((left - 1))
         sleep 1
     done
+    rm -f "$STATE/output"
     boot_id >"$STATE/acquired"
 }
 

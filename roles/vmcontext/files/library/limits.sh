@@ -33,17 +33,15 @@ verify_protected() {
         say "There is no list of protected files: nothing is verified."
         return 0
     fi
-    list_protected / | cat - "$MANIFEST" | sort | uniq -u >"$STATE/changed"
-    changed=$(cut -d ' ' -f 2- "$STATE/changed" | sort -u | head -n 5 | tr '\n' ' ')
-    rm -f "$STATE/changed"
+    # Without a file between, since a full file system must not look like one in which nothing was changed.
+    changed=$(list_protected / | cat - "$MANIFEST" | sort | uniq -u | cut -d ' ' -f 2- | sort -u | head -n 5 | tr '\n' ' ')
     [ -n "$changed" ] || return 0
     say "LIMITS: protected files are not those of the image: $changed"
     return 1
 }
 
 payload_user() {
-    user=$(context_value PAYLOAD_USER)
-    printf '%s\n' "${user:-$VMCONTEXT_PAYLOAD_USER}"
+    printf '%s\n' "${CONTEXT_PAYLOAD_USER:-$VMCONTEXT_PAYLOAD_USER}"
 }
 
 # Says why the user may not run the payload; nothing where it may.
@@ -57,7 +55,12 @@ objection_to() {
     least=$(sed -n 's/^UID_MIN[[:space:]]*\([0-9]*\).*/\1/p' /etc/login.defs 2>/dev/null | head -n 1)
     if [ -z "$entry" ]; then
         echo "the user $1 does not exist"
-    elif [ "$number" -lt "${least:-1000}" ]; then
+        return
+    fi
+    case "$number" in
+        '' | *[!0-9]* | ???????????*) echo "the user $1 has no number" && return ;;
+    esac
+    if [ "$number" -lt "${least:-1000}" ]; then
         echo "the user $1 is one of the system"
     else
         for group in $(id -Gn "$1" 2>/dev/null); do
@@ -97,7 +100,14 @@ start_payload() {
     fi
     mkdir -p "$STATE/payload" && chmod 0711 "$STATE/payload" || return 1
     cp "$CONTEXT_DIR/payload.sh" "$STATE/payload/payload.sh" && chmod 0644 "$STATE/payload/payload.sh" || return 1
+    if has_carriage_returns "$STATE/payload/payload.sh"; then
+        say "payload.sh has the line ends CR LF, and is not run."
+        return 1
+    fi
+    begin=.
     shell=$(interpreter "$STATE/payload/payload.sh")
+    # One in another language is executed.
+    [ -n "$shell" ] || { begin=exec && chmod 0755 "$STATE/payload/payload.sh"; }
     # busybox finds its own sh without a path.
     case "$shell" in /*) ;; *) shell=/bin/sh ;; esac
     # su asks PAM whether the account is in order, which one without a password need not be.
@@ -106,7 +116,7 @@ start_payload() {
     (
         unset CONTEXT_DIR
         umask 022
-        cd / && exec $switch -s "$shell" -c ". $STATE/payload/payload.sh" "$user"
+        cd / && exec $switch -s "$shell" -c "$begin $STATE/payload/payload.sh" "$user"
     ) </dev/null >>"${VMCONTEXT_LOG%.log}-payload.log" 2>&1 &
     say "The payload was started as $user."
 }
@@ -122,15 +132,19 @@ start_services() {
 
 # The site ends instances from outside; this is the second line. Counted from the first start of the instance.
 start_ttl() {
-    hours=$(context_value TTL)
+    hours=$CONTEXT_TTL
     [ "$VMCONTEXT_TTL" = yes ] && [ -n "$hours" ] || return 0
     case "$hours" in
         *[!0-9]* | ???????*) say "TTL is no number of hours." && return 0 ;;
     esac
+    # A number that begins with 0 is an octal one to the shell.
+    hours=${hours#"${hours%%[!0]*}"}
+    hours=${hours:-0}
     now=$(date +%s)
     known=''
     since=''
     [ ! -f "$STATE/ttl" ] || read -r since known <"$STATE/ttl"
+    case "$since" in '' | *[!0-9]* | 0*) known='' since='' ;; esac
     if [ "$known" != "$INSTANCE" ] || [ -z "$since" ]; then
         since=$now
         printf '%s %s\n' "$since" "$INSTANCE" >"$STATE/ttl"
@@ -178,25 +192,44 @@ wipe_listed() {
         esac
     done <"$CONTEXT_DIR/secrets.list"
     if [ "$secret_names" != ' ' ] && [ -f "$CONTEXT_DIR/context.sh" ]; then
-        keep_public "$secret_names" >"$STATE/context.new"
+        kept=yes
+        keep_public "$secret_names" || kept=no
         wipe "$CONTEXT_DIR/context.sh"
-        mv "$STATE/context.new" "$CONTEXT_DIR/context.sh"
+        rm -f "$STATE/output"
+        [ $kept = no ] || mv "$STATE/context.new" "$CONTEXT_DIR/context.sh"
     fi
 }
 
-# Writes context.sh anew without the named variables; values may have several lines.
+# Says context.sh anew without the named variables; values may have several lines, and each is asked for in a process of
+# its own, which no other value changes. It has a limit, as context.sh may have begun to wait for something.
 keep_public() {
-    sed -n 's/^\([A-Z_][A-Z0-9_]*\)=.*/\1/p' "$CONTEXT_DIR/context.sh" | sort -u | while read -r variable; do
-        case "$1" in *" $variable "*) continue ;; esac
-        context_sets "$variable" || continue
-        kept=$(context_value "$variable"; echo x)
-        printf '%s\n' "${kept%x}" | sed -e "s/'/'\\\\''/g" -e "1s/^/$variable='/" -e "\$s/\$/'/"
-    done
+    # shellcheck disable=SC2016
+    limited sh -c '
+        secret=$1
+        context=$2
+        sed -n "s/^\([A-Z_][A-Z0-9_]*\)=.*/\1/p" "$context" | sort -u | while read -r variable; do
+            case "$secret" in *" $variable "*) continue ;; esac
+            kept=$(
+                set -- "$variable" "$context"
+                unset "$1"
+                . "$2" >/dev/null 2>&1 </dev/null
+                eval "[ -z \"\${$1+x}\" ] || printf %sx \"\${$1-}\""
+            )
+            [ -n "$kept" ] || continue
+            printf "%s\n" "${kept%x}" | sed -e "s/$3/$3\\\\$3$3/g" -e "1s/^/$variable=$3/" -e "\$s/\$/$3/" || exit 1
+        done
+    ' keep "$1" "$CONTEXT_DIR/context.sh" "'"
+    [ $late = no ] && [ "$result" -eq 0 ] && mv "$STATE/output" "$STATE/context.new"
 }
 
+# On the disk as well, not only in what the system would have written there had the file stayed.
 wipe() {
     [ -f "$1" ] || return 0
     size=$(wc -c <"$1")
-    dd if=/dev/zero of="$1" bs=4096 count=$(((size + 4095) / 4096)) conv=notrunc 2>/dev/null
+    blocks=$(((size + 4095) / 4096))
+    if [ $blocks -gt 0 ] && ! dd if=/dev/zero of="$1" bs=4096 count=$blocks conv=notrunc,fsync 2>/dev/null; then
+        dd if=/dev/zero of="$1" bs=4096 count=$blocks conv=notrunc 2>/dev/null
+        sync
+    fi
     rm -f "$1"
 }

@@ -40,6 +40,8 @@ existing() {
 
 prologue_start() {
     acquire_disk || return 0
+    # Every script would source it first, and wait as long.
+    read_context || return 1
     INSTANCE=$(instance_id)
     script=$(existing prolog.sh init.sh)
     # one-context runs it as well, and by its own rules.
@@ -52,17 +54,21 @@ prologue_start() {
 
 epilogue_start() {
     result_of_epilogue=0
-    if have_disk; then
+    again=yes
+    INSTANCE=
+    if ! have_disk; then
+        read_context
+    elif read_context; then
         INSTANCE=$(instance_id)
-        again=no
-        ! is_done epilogue || again=yes
+        is_done epilogue || again=no
         run_phase epilogue "$(existing epilog.sh)" || result_of_epilogue=1
         start_ttl
     else
-        INSTANCE=
-        again=yes
+        result_of_epilogue=1
     fi
-    if within_limits; then
+    if [ $result_of_epilogue -ne 0 ] && [ -z "$INSTANCE" ]; then
+        say "Payload and batch clients are not started without the variables."
+    elif within_limits; then
         [ $again = yes ] || start_payload || result_of_epilogue=1
         start_services
     else

@@ -15,8 +15,19 @@ interpreter() {
     esac
 }
 
+# Written on Windows: the shell would take the CR for a part of every last word.
+has_carriage_returns() {
+    IFS= read -r first <"$1"
+    case "$first" in *"$(printf '\r')") return 0 ;; esac
+    return 1
+}
+
 # Output goes to a file first: a daemon that the script starts may keep it open, and must not hold up the boot.
 run_script() {
+    if has_carriage_returns "$1"; then
+        say "${1##*/} has the line ends CR LF, and is not run."
+        return 1
+    fi
     shell=$(interpreter "$1")
     if [ -n "$shell" ]; then
         limited "$shell" "$LIBRARY/source.sh" source "$@"
@@ -25,9 +36,11 @@ run_script() {
         limited sh "$LIBRARY/source.sh" execute "$@"
     fi
     result=$?
-    cat "$STATE/output"
-    cat "$STATE/output" >>"$VMCONTEXT_LOG"
-    rm -f "$STATE/output"
+    if [ -f "$STATE/output" ]; then
+        cat "$STATE/output"
+        cat "$STATE/output" 2>/dev/null >>"$VMCONTEXT_LOG"
+        rm -f "$STATE/output"
+    fi
     if [ "$late" = yes ]; then
         say "${1##*/} took longer than $VMCONTEXT_TIME_LIMIT s and was ended."
     fi
@@ -39,11 +52,14 @@ run_script() {
 late=no
 trap 'late=yes' ALRM
 
+# limited COMMAND ARGUMENT...: with what it says in $STATE/output, or nowhere when that cannot be written.
 limited() {
     late=no
     group=
     ! command -v setsid >/dev/null 2>&1 || group=-
-    ${group:+setsid} "$@" </dev/null >"$STATE/output" 2>&1 &
+    output=$STATE/output
+    true 2>/dev/null >"$output" || output=/dev/null
+    ${group:+setsid} "$@" </dev/null >"$output" 2>&1 &
     script=$!
     alarm=
     if [ "$VMCONTEXT_TIME_LIMIT" -gt 0 ]; then
@@ -88,7 +104,7 @@ told() {
 }
 
 switched_off() {
-    for off in $VMCONTEXT_DISABLED $(context_value VMCONTEXT_SKIP); do
+    for off in $VMCONTEXT_DISABLED $CONTEXT_VMCONTEXT_SKIP; do
         [ "$off" != "$1" ] || return 0
     done
     return 1
@@ -115,37 +131,58 @@ run_hooks() {
     return $failed
 }
 
-# The value that context.sh gives a variable, found in a process of its own.
-context_value() {
+# Finds out what context.sh says to this program itself, in a process of its own with a limit like every script's:
+# into a variable of the same name with CONTEXT_ before it. Returns 1 where that process does not come to an end.
+read_context() {
+    CONTEXT_HEPIX_INSTANCE_ID='' CONTEXT_VMID='' CONTEXT_PAYLOAD_USER='' CONTEXT_TTL='' CONTEXT_VMCONTEXT_SKIP=''
     [ -f "$CONTEXT_DIR/context.sh" ] || return 0
-    sh -c 'unset "$1"; . "$2" >/dev/null 2>&1; eval "printf %s \"\${$1-}\""' value "$1" "$CONTEXT_DIR/context.sh" </dev/null
-}
-
-context_sets() {
-    sh -c 'unset "$1"; . "$2" >/dev/null 2>&1; eval "[ -n \"\${$1+x}\" ]"' sets "$1" "$CONTEXT_DIR/context.sh" </dev/null
+    # shellcheck disable=SC2016
+    limited sh -c '
+        unset HEPIX_INSTANCE_ID VMID PAYLOAD_USER TTL VMCONTEXT_SKIP
+        . "$1" >/dev/null 2>&1
+        for name in HEPIX_INSTANCE_ID VMID PAYLOAD_USER TTL VMCONTEXT_SKIP; do
+            eval "value=\${$name-}"
+            printf "CONTEXT_%s=%s\n" "$name" "${value%%
+*}"
+        done
+    ' context "$CONTEXT_DIR/context.sh"
+    if [ $late = yes ]; then
+        rm -f "$STATE/output"
+        say "context.sh took longer than $VMCONTEXT_TIME_LIMIT s and was ended."
+        return 1
+    fi
+    [ -f "$STATE/output" ] || return 0
+    while IFS= read -r line; do
+        value=${line#*=}
+        case "${line%%=*}" in
+            CONTEXT_HEPIX_INSTANCE_ID) CONTEXT_HEPIX_INSTANCE_ID=$value ;;
+            CONTEXT_VMID) CONTEXT_VMID=$value ;;
+            CONTEXT_PAYLOAD_USER) CONTEXT_PAYLOAD_USER=$value ;;
+            CONTEXT_TTL) CONTEXT_TTL=$value ;;
+            CONTEXT_VMCONTEXT_SKIP) CONTEXT_VMCONTEXT_SKIP=$value ;;
+        esac
+    done <"$STATE/output"
+    rm -f "$STATE/output"
 }
 
 # What the instance is known by: its identifier, or the digest of what it was given.
 instance_id() {
-    for name in HEPIX_INSTANCE_ID VMID; do
-        value=$(context_value "$name")
-        if [ -n "$value" ]; then
-            printf '%s\n' "$value"
-            return 0
-        fi
-    done
+    value=${CONTEXT_HEPIX_INSTANCE_ID:-$CONTEXT_VMID}
+    if [ -n "$value" ]; then
+        printf '%s\n' "$value"
+        return 0
+    fi
     (cd "$CONTEXT_DIR" && find . -type f | sort | while IFS= read -r file; do
-        digest "$file"
+        digest <"$file"
         printf '%s\n' "$file"
-    done) >"$STATE/contents"
-    digest "$STATE/contents"
-    rm -f "$STATE/contents"
+    done) | digest
 }
 
+# Of standard input.
 digest() {
     for tool in sha256sum sha1sum cksum; do
         if command -v $tool >/dev/null 2>&1; then
-            $tool <"$1" | cut -d ' ' -f 1
+            $tool | cut -d ' ' -f 1
             return 0
         fi
     done
