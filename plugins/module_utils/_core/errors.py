@@ -231,6 +231,7 @@ REMEDIES: t.Final[t.Mapping[str, str]] = {
     "secret_in_clear": "Give secrets by file (secret_variables, or src with secret), so that no log shows them.",
     "nobody_reads": "Add a flavour whose reader takes it, or leave it out.",
     "larger_than_readers_take": "Make the disk smaller, or make sure that its reader takes it.",
+    "value_expanded": "Leave REPORT_READY out, or give the value in base64.",
     # machines
     "machine_invalid": "Correct the named option.",
     "boot_facts_missing": "Read the image with image_boot_info, and hand on what it returns.",

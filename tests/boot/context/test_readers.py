@@ -1,12 +1,15 @@
 # Copyright: the hepix.vmimages contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Other readers than the role's find and use the disks of context_iso. Two of them cannot be had as packages: for each
-there is a script of our own that does what is known of it. (cloud-init's own code is run by the unit tests.)
+there is a script of our own that does what is known of it. (cloud-init is started in test_cloud_init.py.)
 
 * The book's (chapter 9): the first of /dev/xvdb, vdb, hdb, sdb that exists is mounted on /mnt as iso9660; the prologue
   sources prolog.sh, else init.sh, the epilogue epilog.sh, both by bash and without an argument.
-* OpenNebula's one-context, which Debian does not have: the disk with the label CONTEXT is mounted, what context.sh
-  assigns is exported, and init.sh is run from the disk by bash.
+* OpenNebula's one-context, which Debian does not have. A start with the real one of 2026 gave these facts: the first
+  device that blkid knows by the label CONTEXT, unless it is a loop device, is mounted; context.sh is copied and sourced
+  by bash, and what it assigns at the beginnings of lines is exported; every line of SSH_PUBLIC_KEY goes to root; of
+  SET_HOSTNAME the host is called by what stands before the first dot; START_SCRIPT, then init.sh, are executed from
+  copies of theirs, in the directory of the disk.
 """
 
 from __future__ import annotations
@@ -39,20 +42,25 @@ source_it
 echo "@@ book: {phase} $?"
 umount /mnt
 """
-ONE: t.Final = """\
-#!/bin/bash
+ONE: t.Final = r"""#!/bin/bash
 [ "$1" = start ] || exit 0
-disk=$(blkid -l -t LABEL=CONTEXT -o device)
-mkdir -p /run/one
-mount -t iso9660 -o ro "$disk" /run/one || exit
-set -a
-. /run/one/context.sh
-set +a
-echo "@@ one-context: $disk, $GREETING, $SET_HOSTNAME, $SSH_PUBLIC_KEY"
-cd /run/one && bash ./init.sh
+disk=$(blkid -l -t LABEL=CONTEXT -o device | grep -v ^/dev/loop)
+mkdir -p /run/one /run/copies
+mount -o ro "$disk" /run/one || exit
+cp /run/one/context.sh /run/copies/
+. /run/copies/context.sh
+export $(sed -n 's/^\([A-Za-z0-9_-]*\)=.*/\1/p' /run/copies/context.sh)
+echo "@@ one-context: $disk, ${GREETING%%$'\n'*}, ${SET_HOSTNAME%%.*}"
+echo "$SSH_PUBLIC_KEY" | while read key; do echo "@@ one-context: $key"; done
+cd /run/one || exit
+printf '%s\n' "$START_SCRIPT" >/run/copies/start
+cp init.sh /run/copies/
+chmod +x /run/copies/*
+/run/copies/start
+/run/copies/init.sh
 cd / && umount /run/one
 """
-KEY: t.Final = "ssh-ed25519 AAAA somebody"
+KEYS: t.Final = ["ssh-ed25519 AAAA somebody", "ssh-rsa BBBB 'other' $(touch /executed)"]
 
 
 def test_the_books_scripts_and_one_context_each_use_their_disk(
@@ -81,13 +89,18 @@ def test_the_books_scripts_and_one_context_each_use_their_disk(
         files=[{"name": "etchosts", "content": "192.0.2.1 wn\n"}],
         scripts={"prolog": {"content": prolog}, "epilog": {"content": 'echo "@@ epilog $(cat /etc/hosts)"\n'}},
     )
-    init = 'echo "@@ init of $GREETING, $(cat etchosts)"\n'
+    start = 'echo "@@ start script of $VMID, $(cat etchosts)"\n'
+    init = """#!/bin/bash
+echo "@@ init of ${GREETING##*$'\\n'}, $(cat etchosts)"
+[ ! -e /executed ] || echo "@@ executed"
+"""
     one = guests.plain_disk(
         tmp_path / "one.iso",
         flavours=["opennebula"],
         hostname="wn1.example.org",
-        ssh_authorized_keys=[KEY],
-        variables={"GREETING": "`touch /executed`"},
+        instance_id="one-1",
+        ssh_authorized_keys=KEYS,
+        variables={"GREETING": "`touch /executed`\nB-D=it's", "START_SCRIPT": start},
         files=[{"name": "etchosts", "content": "192.0.2.2 other"}],
         scripts={"init": {"content": init}},
     )
@@ -99,8 +112,11 @@ def test_the_books_scripts_and_one_context_each_use_their_disk(
         "@@ prolog 0 5",
         "@@ it's $(touch /executed)",
         "@@ book: prologue 0",
-        f"@@ one-context: /dev/sr0, `touch /executed`, wn1.example.org, {KEY}",
-        "@@ init of `touch /executed`, 192.0.2.2 other",
+        "@@ one-context: /dev/sr0, `touch /executed`, wn1",
+        *(f"@@ one-context: {key}" for key in KEYS),
+        "@@ start script of one-1, 192.0.2.2 other",
+        "@@ init of B-D=it's, 192.0.2.2 other",
         "@@ epilog 192.0.2.1 wn",
     ]
     assert [line for line in wanted if line not in booted.text] == []
+    assert "@@ executed" not in booted.text

@@ -125,7 +125,6 @@ class TestX03PrivateCopy:
         vm.boot("prologue-start")
         assert sorted(path.name for path in (vm.work / f"upper{KEPT}").iterdir()) == ["prolog.sh"]
 
-
     def test_what_would_fill_the_system_is_not_copied(self, vm: Guest) -> None:
         vm.write("usr/local/sbin/df", "#!/bin/sh\nprintf 'Filesystem x\\noverlay 9000 1000 600 90%% /\\n'\n", 0o755)
         vm.attach("vdb", {**BOTH, "large": b"x" * 500_000})

@@ -56,7 +56,6 @@ class TestNfs:
         assert done.status == {"prologue-start": 1} and "was refused" in done.console
         assert vm.read("etc/fstab") == ""
 
-
     def test_a_link_leads_no_mount_elsewhere(self, vm: Guest) -> None:
         text = '#!/bin/sh\n[ $# -ne 1 ] && exec /usr/bin/mount "$@"\necho "$1" >>/mounted\n'
         vm.write("usr/local/sbin/mount", text, 0o755)

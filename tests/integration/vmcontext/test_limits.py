@@ -272,9 +272,7 @@ class TestX15Files:
         vm.user("grid", 1000)
         vm.write("usr/local/sbin/restorecon", '#!/bin/sh\necho "$*" >>/labelled\n', 0o755)
         # The last line need not end.
-        vm.attach(
-            "vdb", {"files.map": "# source\nx 0640 grid root /etc/x.conf", "x": "content", "context.sh": CONTEXT}
-        )
+        vm.attach("vdb", {"files.map": "# source\nx 0640 grid root /etc/x.conf", "x": "content", "context.sh": CONTEXT})
         assert vm.boot("prologue-start").status == {"prologue-start": 0}
         assert vm.read("labelled") == "/etc/x.conf\n"
         status = (vm.work / "upper/etc/x.conf").stat()

@@ -61,7 +61,7 @@ def test_variables_that_never_come_hold_up_nothing_with_every_shell(any_shell: G
 
 def test_scripts_of_windows_are_not_run(vm: Guest) -> None:
     vm.user("grid", 1000)
-    scripts = {name: "#!/bin/sh\r\ntouch /ran\r\n" for name in ("prolog.sh", "epilog.sh", "payload.sh")}
+    scripts = dict.fromkeys(("prolog.sh", "epilog.sh", "payload.sh"), "#!/bin/sh\r\ntouch /ran\r\n")
     vm.attach("vdb", {**scripts, "context.sh": "PAYLOAD_USER='grid'\n"})
     done = vm.boot()
     assert done.status == {"prologue-start": 1, "epilogue-start": 1}

@@ -41,10 +41,12 @@ holds_marker() {
 # Copies the disk's files to $CONTEXT_DIR when the device is one; the disk is not mounted any more then.
 take_device() {
     for type in $VMCONTEXT_FILESYSTEMS; do
-        if ! limited mount -t "$type" -o ro,nosuid,nodev,noexec "$1" "$MOUNT_POINT"; then
-            [ $late = no ] || say "The device $1 does not answer."
-            continue
-        fi
+        limited mount -t "$type" -o ro,nosuid,nodev,noexec "$1" "$MOUNT_POINT"
+        case $? in
+            0) ;;
+            124) say "The device $1 does not answer." && continue ;;
+            *) continue ;;
+        esac
         taken=1
         if holds_marker "$MOUNT_POINT" && copy_files "$MOUNT_POINT"; then
             taken=0

@@ -107,7 +107,7 @@ start_payload() {
     begin=.
     shell=$(interpreter "$STATE/payload/payload.sh")
     # One in another language is executed.
-    [ -n "$shell" ] || { begin=exec && chmod 0755 "$STATE/payload/payload.sh"; }
+    [ -n "$shell" ] || { begin='exec' && chmod 0755 "$STATE/payload/payload.sh"; }
     # busybox finds its own sh without a path.
     case "$shell" in /*) ;; *) shell=/bin/sh ;; esac
     # su asks PAM whether the account is in order, which one without a password need not be.
@@ -218,8 +218,7 @@ keep_public() {
             [ -n "$kept" ] || continue
             printf "%s\n" "${kept%x}" | sed -e "s/$3/$3\\\\$3$3/g" -e "1s/^/$variable=$3/" -e "\$s/\$/$3/" || exit 1
         done
-    ' keep "$1" "$CONTEXT_DIR/context.sh" "'"
-    [ $late = no ] && [ "$result" -eq 0 ] && mv "$STATE/output" "$STATE/context.new"
+    ' keep "$1" "$CONTEXT_DIR/context.sh" "'" && mv "$STATE/output" "$STATE/context.new"
 }
 
 # On the disk as well, not only in what the system would have written there had the file stayed.

@@ -52,7 +52,8 @@ run_script() {
 late=no
 trap 'late=yes' ALRM
 
-# limited COMMAND ARGUMENT...: with what it says in $STATE/output, or nowhere when that cannot be written.
+# limited COMMAND ARGUMENT...: with what it says in $STATE/output, or nowhere when that cannot be written. Returns 124
+# where it had to be ended.
 limited() {
     late=no
     group=
@@ -133,6 +134,7 @@ run_hooks() {
 
 # Finds out what context.sh says to this program itself, in a process of its own with a limit like every script's:
 # into a variable of the same name with CONTEXT_ before it. Returns 1 where that process does not come to an end.
+# shellcheck disable=SC2034
 read_context() {
     CONTEXT_HEPIX_INSTANCE_ID='' CONTEXT_VMID='' CONTEXT_PAYLOAD_USER='' CONTEXT_TTL='' CONTEXT_VMCONTEXT_SKIP=''
     [ -f "$CONTEXT_DIR/context.sh" ] || return 0

@@ -118,12 +118,12 @@ def choose_label(label: t.Optional[str], flavours: t.Sequence[str]) -> str:
     return label
 
 
-def check_payload_user(user: t.Optional[str]) -> t.Optional[str]:
+def check_payload_user(user: t.Optional[str], where: str = "payload_user") -> t.Optional[str]:
     """The payload's user. Raises `ContextError` ``payload_user_refused`` for root, system users and numbers."""
     if user is None:
         return None
     if user in _SYSTEM_USERS or not _USER.fullmatch(user):
-        raise ContextError("payload_user_refused", f"payload_user: {user[:40]!r} is not the name of an ordinary user")
+        raise ContextError("payload_user_refused", f"{where}: {user[:40]!r} is not the name of an ordinary user")
     return user
 
 

@@ -10,7 +10,7 @@ import typing as t
 
 from ....errors import ContextError
 from ..lint import Lint
-from ..spec import SCRIPTS, SHELL_FLAVOURS, ContextSpec
+from ..spec import SCRIPTS, SHELL_FLAVOURS, ContextSpec, check_payload_user
 from ..tree import PLAIN_MODE, SCRIPT_MODE, Disk, Entry
 from .cloud import cloud_files, user_data_octets
 from .content import LARGEST, Sources
@@ -58,6 +58,7 @@ def compose(spec: ContextSpec, sources: Sources) -> Disk:
     user_data = user_data_octets(spec, sources)
     variables = _variables(spec, user_data, sources)
     names = _secret_names(spec)
+    _lint_one_context(spec, variables, lint)
     if variables:
         entry = Entry(write_context(variables), PLAIN_MODE, secret=bool(names))
         files.entries[CONTEXT] = entry
@@ -168,6 +169,8 @@ def _variables(spec: ContextSpec, user_data: t.Optional[bytes], sources: Sources
             sources.lint.breach("variable_forbidden", where, f"the variable {name} must not be set")
         text = sources.read_file(str(path), where).decode("utf-8", "surrogateescape")
         given[name] = variable_value(text[:-1] if text.endswith("\n") else text, where)
+    if spec.payload_user is None:
+        check_payload_user(given.get("PAYLOAD_USER") or None, "variables.PAYLOAD_USER")
     own = {name: value for name, value in _own_variables(spec, user_data).items() if value is not None}
     for name, value in own.items():
         if given.get(name, value) != value and name != "VMID":
@@ -222,6 +225,21 @@ def _lint_flavours(spec: ContextSpec, lint: Lint) -> None:
     for name, document, takers in documents:
         if document is not None and not flavours & takers:
             lint.warn("nobody_reads", name, f"no reader of {shown} takes it")
+
+
+def _lint_one_context(spec: ContextSpec, variables: t.Mapping[str, str], lint: Lint) -> None:
+    """What OpenNebula's one-context (6.x) does with variables that its users know."""
+    if "opennebula" not in spec.flavours:
+        return
+    user = variables.get("USERNAME")
+    sudo = variables.get("USERNAME_SUDO") or variables.get("GRANT_SUDO") or "YES"
+    if user is not None and user == variables.get("PAYLOAD_USER") and sudo.upper() == "YES":
+        detail = f"one-context lets {user} do everything by sudo, unless USERNAME_SUDO is NO"
+        lint.breach("payload_user_refused", "variables.USERNAME", detail)
+    if variables.get("REPORT_READY") == "YES":
+        for name in sorted(variables):
+            if re.search(r'[$`"\\]', variables[name]):
+                lint.warn("value_expanded", f"variables.{name}", 'the value has one of the characters $ ` " \\')
 
 
 def _lint_size(spec: ContextSpec, entries: t.Mapping[str, Entry], lint: Lint) -> None:

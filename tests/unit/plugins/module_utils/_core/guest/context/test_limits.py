@@ -265,6 +265,25 @@ def test_what_no_reader_takes_is_told(workshop: t.Any, options: t.Any, where: st
     assert ("nobody_reads", where) in found
 
 
+def test_the_payloads_user_is_no_administrator_by_a_variable_either(workshop: t.Any) -> None:
+    refusal = workshop.refused(variables={"PAYLOAD_USER": "root"})
+    assert refusal.code == "payload_user_refused" and "variables.PAYLOAD_USER" in str(refusal)
+    options = {"flavours": ["opennebula"], "payload_user": "grid"}
+    refusal = workshop.refused(**options, variables={"USERNAME": "grid"})
+    assert refusal.code == "payload_user_refused" and "USERNAME_SUDO" in str(refusal)
+    for variables in ({"USERNAME": "grid", "USERNAME_SUDO": "no"}, {"USERNAME": "admin"}):
+        assert workshop.report(**options, variables=variables)["lint"] == []
+
+
+def test_what_one_context_would_expand_is_told(workshop: t.Any) -> None:
+    """It writes the variables between double quotes, and sources them to report that it is ready."""
+    variables = {"GREETING": "$(id)", "PLAIN": "it's", "REPORT_READY": "YES"}
+    found = [(one["code"], one["where"]) for one in workshop.report(variables=variables)["lint"]]
+    assert found == [("value_expanded", "variables.GREETING")]
+    assert workshop.report(variables={**variables, "REPORT_READY": "NO"})["lint"] == []
+    assert workshop.report(variables=variables, flavours=["hepix"])["lint"] == []
+
+
 def test_all_that_is_wrong_is_told_at_once(workshop: t.Any) -> None:
     refusal = workshop.refused(variables={"PATH": "x", "IFS": "y"}, files=[{"src": "/etc/passwd"}])
     assert sorted(finding["code"] for finding in refusal.context["findings"]) == [
