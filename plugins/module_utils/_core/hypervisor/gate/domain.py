@@ -29,8 +29,8 @@ _BESIDE: t.Final = {
         "devices/interface[@type='hostdev']",
     ),
     "kernel": ("os/kernel", "os/initrd", "os/dtb", "os/shim"),
-    # A card's own program runs before the disk's.
-    "firmware": ("os/acpi/table", "devices/*/rom[@file]"),
+    # A card's own program runs before the disk's; systemd takes credentials, and so passwords, from strings.
+    "firmware": ("os/acpi/table", "devices/*/rom[@file]", "sysinfo[@type='fwcfg']", "sysinfo/oemStrings"),
     # Whoever sees the screen chooses what is started.
     "boot": ("os/bootmenu[@enable='yes']",),
     # Memory that a guest finds as a disk.
@@ -125,6 +125,9 @@ def _unseen(root: Element) -> t.Iterator[tuple[str, str]]:
         if not _is_below(program, ("/usr/",)) or not program.rpartition("/")[2].startswith(_EMULATORS):
             yield "commandline", f"emulator {program}"
     yield from _bootloader(root)
+    if any("ds=" in (entry.text or "") for entry in root.iterfind("sysinfo/*/entry")):
+        # cloud-init is told by it from where to fetch what it does as root.
+        yield "firmware", "sysinfo with ds="
     loader = (root.findtext("os/loader") or "").strip()
     if loader and not _is_below(loader, _FIRMWARE):
         yield "firmware", f"loader {loader}"

@@ -227,6 +227,11 @@ def test_what_the_gate_cannot_see_is_refused_unless_allowed(site: Site, kind: st
     assert site.codes(xml, allow=frozenset({kind})) == []
 
 
+_FW_CFG: t.Final = "<sysinfo type='fwcfg'><entry name='opt/io.systemd.credentials/x'>y</entry></sysinfo>"
+_SMBIOS: t.Final = "<sysinfo type='smbios'>{}</sysinfo>"
+_SERIAL: t.Final = "<system><entry name='serial'>{}</entry></system>"
+
+
 @pytest.mark.parametrize(
     ("kind", "head", "code"),
     [
@@ -242,6 +247,13 @@ def test_what_the_gate_cannot_see_is_refused_unless_allowed(site: Site, kind: st
         ("firmware", "<os><type>hvm</type><nvram template='/tmp/vars'/></os>", "disk_unseen"),
         ("firmware", "<os><type>hvm</type><nvram>/tmp/vars</nvram></os>", "disk_unseen"),
         ("firmware", "<os><type>hvm</type><acpi><table type='slic'>/tmp/slic</table></acpi></os>", "disk_unseen"),
+        ("firmware", f"<os/>{_FW_CFG}", "disk_unseen"),
+        (
+            "firmware",
+            f"<os/>{_SMBIOS.format('<oemStrings><entry>io.systemd.credential:x=y</entry></oemStrings>')}",
+            "disk_unseen",
+        ),
+        ("firmware", f"<os/>{_SMBIOS.format(_SERIAL.format('ds=nocloud;s=http://192.0.2.1/'))}", "disk_unseen"),
         ("boot", "<os><type>hvm</type><bootmenu enable='yes'/></os>", "disk_unseen"),
         ("commandline", "<q:commandline xmlns:q='http://libvirt.org/schemas/domain/qemu/1.0'/>", "disk_unseen"),
         ("boot", "<os><type>hvm</type><boot dev='network'/><boot dev='hd'/></os>", "no_image_disk"),
@@ -258,6 +270,7 @@ def test_what_hosts_have_by_themselves_may_be_used(site: Site) -> None:
         "<bootloader>/usr/lib/xen-4.17/bin/pygrub</bootloader><bootloader_args>--entry=1</bootloader_args>"
         "<os><type>hvm</type><loader>/usr/share/OVMF/OVMF_CODE.fd</loader><bootmenu enable='no'/>"
         "<nvram template='/usr/share/OVMF/OVMF_VARS.fd'>/var/lib/libvirt/qemu/nvram/a.fd</nvram></os>"
+        f"{_SMBIOS.format(_SERIAL.format('0b7e'))}"
     )
     disk = disk_xml(site.overlay(site.files[APPROVED]))
     for emulator in ("/usr/bin/kvm", "/usr/libexec/qemu-kvm", "/usr/lib/xen-4.17/bin/qemu-system-i386"):
