@@ -9,6 +9,8 @@ import typing as t
 from datetime import timedelta
 
 _UNITS: t.Final[t.Mapping[str, str]] = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+#: A thousand years: the longest length of time that can be added to any date that is met.
+LONGEST: t.Final = timedelta(days=365_000)
 _SHAPE: t.Final = re.compile(r"([0-9]{1,9})([smhdw])", re.ASCII)
 
 
@@ -22,9 +24,12 @@ def parse_duration(text: str) -> timedelta:
         raise ValueError(f"{text!r} is not a duration: write a whole number and a unit, as in 28d, 12h, 15m or 90s")
     number, unit = match.groups()
     try:
-        return timedelta(**{_UNITS[unit]: int(number)})
+        length = timedelta(**{_UNITS[unit]: int(number)})
     except OverflowError:
-        raise ValueError(f"{text!r} is longer than any date allows") from None
+        length = timedelta.max
+    if length > LONGEST:
+        raise ValueError(f"{text!r} is longer than any date allows")
+    return length
 
 
 def duration_text(value: timedelta) -> str:

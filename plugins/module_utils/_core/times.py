@@ -7,7 +7,6 @@ from __future__ import annotations
 import re
 from datetime import datetime, timezone
 
-_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 _TEXT = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})Z")
 
 
@@ -18,7 +17,8 @@ def utc_now() -> datetime:
 
 def to_text(when: datetime) -> str:
     """`when` (aware) in UTC, fractions of a second dropped."""
-    return when.astimezone(timezone.utc).strftime(_FORMAT)
+    # strftime writes the years before 1000 with fewer than four digits, and from_text would not read them.
+    return f"{when.astimezone(timezone.utc).replace(microsecond=0, tzinfo=None).isoformat()}Z"
 
 
 def from_text(text: str) -> datetime:

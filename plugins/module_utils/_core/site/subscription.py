@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime, timedelta
 
 from ..disks.formats import parse_wanted
-from ..durations import parse_duration
+from ..durations import LONGEST, parse_duration
 from ..endorserlist.kinds import ENDORSER_LIST, IMAGE_LIST
 from ..errors import SiteError, TransferError
 from ..transfer.policy import Policy, check_uri, host_of
@@ -272,6 +272,8 @@ def _seconds(option: str, value: t.Any) -> int | None:
         raise _invalid(option, str(error)) from error
     if seconds <= 0:
         raise _invalid(option, "it must be longer than nothing; leave it out for no limit")
+    if seconds > LONGEST.total_seconds():
+        raise _invalid(option, "it is longer than any date allows; leave it out for no limit")
     return seconds
 
 

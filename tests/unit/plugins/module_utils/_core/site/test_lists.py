@@ -54,6 +54,25 @@ def test_the_same_again_changes_nothing(world: World) -> None:
     assert (world.state / "journal.jsonl").read_bytes() == journal
 
 
+@pytest.mark.parametrize("when", ["0001-01-01T00:00:00Z", "0999-12-31"])
+def test_a_date_long_ago_stops_nothing(world: World, when: str) -> None:
+    """Written with fewer than four digits, the year of one list was never read again, and no gate was answered."""
+    world.publish("1", [{**world.image(), "dc:date:expires": when}, world.image(IMAGE_2)], **{"dc:date:created": when})
+    world.subscribe(new_images="cache", allow_private=True)
+    assert [item["image"] for item in world.sync().data["downloaded"]] == [IMAGE_2]
+    assert world.verdict(IMAGE_2)["allowed"]
+    assert world.verdict()["code"] == "image_expired"
+    assert not world.refresh().data["failures"]
+
+
+@pytest.mark.parametrize("option", ["max_list_age", "max_unrefreshed"])
+@pytest.mark.parametrize("length", ["9999999d", 10**15])
+def test_a_length_that_no_date_can_bear_is_refused(world: World, option: str, length: t.Any) -> None:
+    with pytest.raises(VmimagesError) as caught:
+        world.wanted(**{option: length})
+    assert (caught.value.code, caught.value.context["option"]) == ("subscription_invalid", option)
+
+
 def test_a_new_version_is_accepted_and_a_withdrawn_image_told(world: World) -> None:
     world.publish("1", [world.image()])
     world.subscribe()
