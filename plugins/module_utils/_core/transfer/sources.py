@@ -168,7 +168,7 @@ def _validators(headers: t.Mapping[str, str]) -> Validators:
 def _time(text: t.Optional[str]) -> t.Optional[datetime.datetime]:
     try:
         found = email.utils.parsedate_to_datetime(text or "")
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return found if found.tzinfo else found.replace(tzinfo=datetime.timezone.utc)
 

@@ -20,7 +20,7 @@ from ...errors import TransferError
 from ..checksum import Digest
 from ..policy import shown
 from .base import Announced, Payload, Settings, Stored, opened, shown_payload
-from .https import Door
+from .https import Door, beginning
 
 _TARGET: t.Final = re.compile(r"egiappdb://(?:(?P<user>[^@/:\s]+)@)?(?P<host>[^@/\s]+)(?P<path>/\S*)")
 _ENDING: t.Final = re.compile(r"/+(?:sso|x509)?/*\Z")
@@ -49,7 +49,7 @@ class AppdbUploader:
                 raise TransferError("login_refused", f"The AppDB at {shown(uri)} refuses us ({answer.status})")
             if answer.status != 200:
                 raise TransferError("upload_failed", f"The AppDB at {shown(uri)} answers with {answer.status}")
-            _require_success(answer.read(_ANSWER), uri)
+            _require_success(beginning(answer, _ANSWER), uri)
 
     def stat(self, target: str) -> t.Optional[Stored]:
         self._address(target)

@@ -116,6 +116,28 @@ class Door:
         return self._managers[credentials]
 
 
+def pieces(answer: BaseHTTPResponse) -> t.Iterator[bytes]:
+    """The body of an answer, as it comes, in pieces of at most `_BLOCK` octets.
+
+    Not by the library's read() and stream(): they take a chunk of less than no octets for all that ever comes.
+    """
+    while True:
+        piece = answer.read1(_BLOCK, decode_content=False)
+        if not piece:
+            return
+        yield piece[:_BLOCK]
+
+
+def beginning(answer: BaseHTTPResponse, limit: int) -> bytes:
+    """The body of an answer, at most `limit` octets of it."""
+    octets = bytearray()
+    for piece in pieces(answer):
+        octets += piece
+        if len(octets) >= limit:
+            break
+    return bytes(octets[:limit])
+
+
 def _next(uri: str, location: str) -> str:
     target = urllib.parse.urljoin(uri, location)
     if check_uri(target) != check_uri(uri):

@@ -15,10 +15,10 @@ import typing as t
 import urllib.parse
 
 from ...errors import TransferError
-from ..checksum import BUFFER_SIZE, Digest
+from ..checksum import Digest
 from ..policy import shown
 from .base import Announced, Payload, Settings, Stored, check_digest, check_stored, opened, part_name, shown_payload
-from .https import Door
+from .https import Door, beginning, pieces
 
 if t.TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
@@ -74,20 +74,14 @@ class WebdavUploader:
             if answer.status in _ABSENT:
                 return None
             _expect(answer, target, "GET")
-            octets = b""
-            while len(octets) < limit:
-                piece = answer.read(min(BUFFER_SIZE, limit - len(octets)))
-                if not piece:
-                    break
-                octets += piece
-            return octets
+            return beginning(answer, limit)
 
     def digest(self, target: str) -> Digest:
         stored = self.stat(target)
         with self._door.request("GET", _checked(target)) as answer:
             _expect(answer, target, "GET")
             state, size = hashlib.sha512(), 0
-            for piece in answer.stream(BUFFER_SIZE):
+            for piece in pieces(answer):
                 state.update(piece)
                 size += len(piece)
                 if stored is not None and size > stored.size:

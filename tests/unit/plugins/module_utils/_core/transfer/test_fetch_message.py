@@ -69,6 +69,18 @@ def test_validators_that_cannot_be_sent_back_are_forgotten(web: t.Any, policy: P
     assert fetch_message(web.uri(), cap=CAP, policy=policy).validators == Validators()
 
 
+def test_a_date_that_no_calendar_knows_is_none(raw: t.Any, read_request: t.Any, policy: Policy) -> None:
+    def script(connection: t.Any) -> None:
+        read_request(connection)
+        dates = (
+            b"Last-Modified: Fri, 01 Jan 1999 00:00:00 GMT\r\nDate: Fri, 01 Jan 1" + b"9" * 30 + b" 00:00:00 GMT\r\n"
+        )
+        head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n" % len(MESSAGE)
+        connection.sendall(head + dates + b"\r\n" + MESSAGE)
+
+    assert fetch_message(raw(script).uri(), cap=CAP, policy=policy).octets == MESSAGE
+
+
 @pytest.mark.parametrize("age, kept", [(1, False), (3600, True)])
 def test_a_file_changed_just_now_is_asked_for_again(web: t.Any, policy: Policy, age: int, kept: bool) -> None:
     """nginx makes its ETag of a whole second and the size: the next version may carry the same one."""

@@ -8,17 +8,19 @@ import hashlib
 import os
 import pathlib
 import threading
+import typing as t
 
 import pytest
 
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import TransferError
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.transfer.upload.base import Uploader
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.transfer.upload.base import Settings, Uploader
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.transfer.upload.local import LocalUploader
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.transfer.upload.rules import (
     UploadRule,
     target_for,
     uploader_for,
 )
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.transfer.upload.webdav import WebdavUploader
 
 CONTENT = bytes(range(256)) * 3000
 SHA512 = hashlib.sha512(CONTENT).hexdigest()
@@ -225,3 +227,24 @@ def test_a_rule_that_cannot_work_is_refused_when_it_is_made(match: str, replacem
 def test_an_upload_by_rule_makes_the_directories(tmp_path: pathlib.Path) -> None:
     put(CONTENT, tmp_path / "new" / "target", uploader_for(UploadRule(uri_match="x", uri_replace="/srv/")))
     assert (tmp_path / "new" / "target").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("size", [b"-1", b"10000"])
+def test_what_a_server_holds_is_read_no_further_than_asked(raw: t.Any, read_request: t.Any, size: bytes) -> None:
+    """A chunk's size of less than nothing was read to the end of the connection, into memory."""
+    sent = 0
+
+    def script(connection: t.Any) -> None:
+        nonlocal sent
+        read_request(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%s\r\n" % size)
+        for _turn in range(256):
+            connection.sendall(bytes(65536))
+            sent += 65536
+
+    uploader = WebdavUploader(Settings())
+    try:
+        assert uploader.read(raw(script).uri(), 1000) == bytes(1000)
+    except TransferError as error:
+        assert (size, error.code) == (b"-1", "unreachable")
+    assert sent < 256 * 65536
