@@ -17,6 +17,7 @@ _UNITS: t.Final = {
     "GB": 10**9, "G": 2**30, "GiB": 2**30, "TB": 10**12, "T": 2**40, "TiB": 2**40,
 }  # fmt: skip
 _LARGEST: t.Final = 4 * 1024 * 1024
+_ENCODING: t.Final = re.compile(r"\s*<\?xml[^>]*\sencoding\s*=\s*[\"']([^\"'>]*)")
 _BOARD: t.Final = re.compile(r"pc-(?:i440fx|(q35))-[0-9.]+")
 #: What libvirt adds to no domain by itself: ways past the image, and into the host.
 _EXTRAS: t.Final = (
@@ -104,9 +105,12 @@ def read_domain(domain: str) -> _Element:
     """The parsed domain; ``domain_unreadable``. libvirt writes no document type: what has one would tire the reader."""
     if len(domain) > _LARGEST or "<!" in domain.replace("<!--", "").replace("<![CDATA[", ""):
         raise HypervisorError("domain_unreadable", "The XML is too long, or declares a document type")
+    stated = _ENCODING.match(domain)
+    if stated is not None and stated[1].lower() != "utf-8":
+        raise HypervisorError("domain_unreadable", f"It says to be {stated[1]!a}: only UTF-8 is read here")
     try:
         root = ElementTree.fromstring(domain)
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, UnicodeEncodeError) as error:
         raise HypervisorError("domain_unreadable", f"It is no XML: {error}") from error
     if root.tag != "domain":
         raise HypervisorError("domain_unreadable", f"It is a {root.tag}, not a domain")

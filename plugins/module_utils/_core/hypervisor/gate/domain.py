@@ -44,11 +44,14 @@ _EMULATORS: t.Final = ("qemu", "kvm")
 #: What is there once in whatever libvirt writes; of two, programs take different ones.
 _ONCE: t.Final = {
     "domain": ("name", "uuid", "os", "bootloader", "bootloader_args"),
+    "os": ("loader", "nvram", "varstore"),
     "disk": ("source", "driver", "target", "backingStore"),
     "backingStore": ("source", "format", "backingStore"),
 }
-#: Where the data of a disk is, beside its own file.
-_ELSEWHERE: t.Final = ("dataStore", "slices", "encryption", "reservations")
+#: Where the data of a disk is, beside its own file; in another domain of Xen, a path is that domain's own.
+_ELSEWHERE: t.Final = ("dataStore", "slices", "encryption", "reservations", "backenddomain")
+#: The bus that a disk is on by its name, where it does not say.
+_BUSES: t.Final = {"xvd": "xen", "ubd": "uml", "hd": "ide", "sd": "scsi", "vd": "virtio", "fd": "fdc"}
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,7 @@ class Disk:
     below: tuple[Layer, ...] = ()
     ends: bool = False
     unseen: tuple[str, str] | None = None
+    bus: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,7 @@ def read(text: str) -> Domain:
     devices = root.findall("devices/disk")
     is_xen = root.get("type") == "xen"
     disks = tuple(disk for disk in (_disk(one, is_xen=is_xen) for one in devices) if disk is not None)
-    return Domain(name.strip(), uuid.strip().lower(), disks, tuple(_unseen(root)), _first(root, disks))
+    return Domain(name.strip(), uuid.strip().lower(), disks, tuple(_unseen(root)), _first(root, _in_order(disks)))
 
 
 def _require_plain(root: Element) -> None:
@@ -109,7 +113,7 @@ def _require_plain(root: Element) -> None:
         if part.tag != "metadata" and "}" not in part.tag and any("}" in one.tag for one in part.iter()):
             raise HypervisorError("domain_unreadable", f"It has elements of another namespace in {part.tag}")
     for holder, tags in _ONCE.items():
-        for element in [root] if holder == "domain" else root.iterfind(f"devices//{holder}"):
+        for element in [root] if holder == "domain" else root.iter(holder):
             for tag in tags:
                 if len(element.findall(tag)) > 1:
                     raise HypervisorError("domain_unreadable", f"It has two elements {tag} in one {holder}")
@@ -146,15 +150,18 @@ def _bootloader(root: Element) -> t.Iterator[tuple[str, str]]:
 
 
 def _remembered(root: Element) -> t.Iterator[tuple[str, str]]:
-    memory = root.find("os/nvram")
-    if memory is None:
-        return
-    template, source = memory.get("template"), memory.find("source")
-    if template and not _is_below(template, _FIRMWARE):
-        yield "firmware", f"nvram template {template}"
-    path = (memory.text or "").strip() if source is None else source.get("file", "?")
-    if path and not _is_below(path, _REMEMBERED):
-        yield "firmware", f"nvram {path}"
+    memory, store = root.find("os/nvram"), root.find("os/varstore")
+    for holder in (memory, store):
+        template = None if holder is None else holder.get("template")
+        if template and not _is_below(template, _FIRMWARE):
+            yield "firmware", f"nvram template {template}"
+    paths = [] if store is None else [store.get("path", "")]
+    if memory is not None:
+        # Of the two forms of it, programs take different ones.
+        paths += [(memory.text or "").strip(), *(source.get("file", "?") for source in memory.findall("source"))]
+    for path in paths:
+        if path and not _is_below(path, _REMEMBERED):
+            yield "firmware", f"nvram {path}"
 
 
 def _is_below(path: str, places: tuple[str, ...]) -> bool:
@@ -182,6 +189,32 @@ def _first(root: Element, disks: t.Sequence[Disk]) -> str:
     return next((disk.name for disk in disks if not disk.removable), "")
 
 
+def _in_order(disks: t.Iterable[Disk]) -> list[Disk]:
+    """As libvirt hands them on: those of a bus by their names, the buses as they come."""
+    ordered: list[Disk] = []
+    for disk in disks:
+        beside = [at for at, other in enumerate(ordered) if other.bus == disk.bus]
+        behind = [at for at in beside if _place(ordered[at].name) > _place(disk.name)]
+        ordered.insert(behind[0] if behind else beside[-1] + 1 if beside else len(ordered), disk)
+    return ordered
+
+
+def _place(name: str) -> tuple[int, str]:
+    """sdb before sdaa."""
+    letters = name[len(_prefix(name)) :]
+    return len(letters), letters
+
+
+def _prefix(name: str) -> str:
+    return next((prefix for prefix in _BUSES if name.startswith(prefix)), "")
+
+
+def _bus(disk: Element) -> str:
+    target = disk.find("target")
+    stated = None if target is None else target.get("bus")
+    return stated or _BUSES.get(_prefix(_target(disk)), "")
+
+
 def _device_name(device: Element) -> str:
     return _target(device) if device.tag == "disk" else device.tag
 
@@ -200,7 +233,7 @@ def _disk(disk: Element, *, is_xen: bool) -> Disk | None:
         return None
     unseen = _hidden(disk, kind, source)
     if unseen is not None:
-        return Disk(name, removable=device in ("cdrom", "floppy"), unseen=unseen)
+        return Disk(name, removable=device in ("cdrom", "floppy"), unseen=unseen, bus=_bus(disk))
     stated = "raw" if driver is None else driver.get("type", "raw")
     below, ends = _below(disk)
     # Without its driver's word libvirt reads raw; Xen calls that aio as well.
@@ -212,6 +245,7 @@ def _disk(disk: Element, *, is_xen: bool) -> Disk | None:
         removable=device in ("cdrom", "floppy"),
         below=below,
         ends=ends,
+        bus=_bus(disk),
     )
 
 
