@@ -11,7 +11,7 @@ import typing as t
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ...errors import ContextError
+from ...errors import ContextError, TransferError
 from ...transfer.atomic import fsync_directory, storage_errors, temporary_sibling, write_all
 from .payload.content import LARGEST
 
@@ -69,10 +69,17 @@ def look(dest: Path) -> Found:
 
 
 def place(placements: t.Sequence[Placement]) -> None:
-    """Put every file into its place. Raises `TransferError`; what was not placed until then is as it was."""
+    """Put every file into its place.
+
+    Raises `TransferError`, such as ``not_found`` for a directory; what was not placed until then is as it was.
+    """
+    directories = {placement.dest.parent for placement in placements}
+    for directory in sorted(directories):
+        if not directory.is_dir():
+            raise TransferError("not_found", f"There is no directory {directory} for a disk", path=str(directory))
     for start in range(0, len(placements), _BATCH):
         _place_batch(placements[start : start + _BATCH])
-    for directory in {placement.dest.parent for placement in placements}:
+    for directory in directories:
         fsync_directory(directory)
 
 

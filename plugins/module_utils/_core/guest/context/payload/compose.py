@@ -151,7 +151,7 @@ def _add_package(path: str, where: str, sources: Sources, files: _Files) -> None
 
 def _script(octets: bytes, where: str, lint: Lint) -> bytes:
     first = octets.split(b"\n", 1)[0]
-    if b"\r\n" in octets:
+    if b"\r\n" in octets or first.endswith(b"\r"):
         lint.breach("script_line_ends", where, "the script has the line ends CR LF, and shells take the CR for a word")
     if not octets.startswith(b"#!"):
         lint.warn("script_without_interpreter", where, f"the script begins with {first[:20]!r}")

@@ -117,6 +117,7 @@ def test_a_script_with_the_line_ends_of_windows_is_refused(workshop: t.Any, scri
     bad = {"content": "#!/bin/sh\r\necho x\r\n"}
     assert workshop.refused(scripts={script: bad}).code == "script_line_ends"
     assert workshop.refused(files=[{**bad, "name": "more.sh"}]).code == "script_line_ends"
+    assert workshop.refused(scripts={script: {"content": "#!/bin/sh\r"}}).code == "script_line_ends"
 
 
 def test_a_script_without_an_interpreter_is_told(workshop: t.Any) -> None:
