@@ -17,6 +17,7 @@ interpreter() {
 
 # Written on Windows: the shell would take the CR for a part of every last word.
 has_carriage_returns() {
+    first=
     IFS= read -r first <"$1"
     case "$first" in *"$(printf '\r')") return 0 ;; esac
     return 1
