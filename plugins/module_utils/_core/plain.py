@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import typing as t
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import PurePath
 
@@ -20,7 +21,7 @@ def plain(value: t.Any) -> t.Any:
     """
     if value is None or isinstance(value, (str, bool, int, float)):
         return value
-    if isinstance(value, t.Mapping):
+    if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (set, frozenset)):
         return sorted(plain(item) for item in value)

@@ -10,6 +10,7 @@ of a certificate or CRL that it used, and not before the time at which it was ma
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import sqlite3
@@ -100,6 +101,12 @@ def verify(
     )
 
 
+@functools.lru_cache(maxsize=256)
+def _told(trust: TrustOptions) -> t.Mapping[str, t.Any]:
+    """The trust options by name: many lists have the same."""
+    return asdict(trust)
+
+
 @dataclass(frozen=True)
 class _Judgement:
     """A message that stands: until when its path does, by which CRLs, and which of the authorised pairs signed it."""
@@ -179,7 +186,7 @@ class Judge:
 
     def _basis(self, message_sha256: str, subscription: Subscription, allowed: Authorisation) -> str:
         fingerprint = self._anchors.fingerprint(subscription.trust.anchors)
-        parts = [RULES, message_sha256, fingerprint, asdict(subscription.trust), allowed.basis]
+        parts = [RULES, message_sha256, fingerprint, _told(subscription.trust), allowed.basis]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     @staticmethod

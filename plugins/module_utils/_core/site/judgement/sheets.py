@@ -16,7 +16,7 @@ import json
 import os
 import typing as t
 from collections import Counter
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from ...errors import SiteError
@@ -51,7 +51,7 @@ class Sheet:
 
     def as_dict(self) -> dict[str, t.Any]:
         """For JSON; `from_dict` reads it back."""
-        return asdict(self)
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
     @classmethod
     def from_dict(cls, data: t.Mapping[str, t.Any]) -> Sheet:

@@ -25,12 +25,11 @@ class Sessions(contextlib.ExitStack):
         super().__init__()
         self._sessions: dict[Policy, Session] = {}
         self._policies: dict[Subscription, Policy] = {}
-        known = list(subscriptions)
-        policies = [subscription.policy(content=False) for subscription in known]
-        hosts: frozenset[str] = frozenset().union(*(policy.trusted_hosts for policy in policies))
-        for subscription, own in zip(known, policies):
-            policy = replace(own, trusted_hosts=hosts)
-            self._policies[subscription] = policy
+        known = [(subscription, subscription.policy(content=False)) for subscription in subscriptions]
+        hosts: frozenset[str] = frozenset().union(*(policy.trusted_hosts for _subscription, policy in known))
+        trusting = {own: replace(own, trusted_hosts=hosts) for _subscription, own in known}
+        for subscription, own in known:
+            policy = self._policies[subscription] = trusting[own]
             if policy not in self._sessions:
                 self._sessions[policy] = self.enter_context(Session(policy))
 
