@@ -11,13 +11,15 @@ disk=$directory/disk.img
 
 mmdebstrap --quiet --variant=minbase \
     --include=systemd-sysv,udev,kmod,dbus,linux-image-cloud-amd64,initramfs-tools,zstd,grub2-common,grub-pc-bin \
-    --include=ifupdown,isc-dhcp-client,iproute2,procps,eject \
+    --include=ifupdown,isc-dhcp-client,iproute2,procps,eject,cloud-init \
     --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
     --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt=force-unsafe-io \
     --aptopt='Acquire::Languages "none"' \
     bookworm "$tree"
 rm -rf "$tree"/var/lib/apt/lists/* "$tree"/var/cache/apt/*
 
+# A test that wants it takes the file away.
+touch "$tree/etc/cloud/cloud-init.disabled"
 echo modern >"$tree/etc/hostname"
 echo root:root | chroot "$tree" chpasswd
 echo "/dev/vda1 / ext4 errors=remount-ro 0 1" >"$tree/etc/fstab"
