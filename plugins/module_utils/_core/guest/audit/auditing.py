@@ -86,7 +86,7 @@ def _repairs(root: Root, wanted: Wanted, results: t.Sequence[Result]) -> tuple[R
             findings.setdefault(result.check.fix, []).extend(result.findings)
     found: dict[str, Repair] = {}
     for fix, these in findings.items():
-        for repair in fix(subject, these):
+        for repair in fix(subject, [finding for finding in these if finding.path != "/"]):
             found.setdefault(repair.path, repair)
     return tuple(found.values())
 

@@ -89,15 +89,16 @@ def _result(check: Check, subject: Subject, waivers: t.Sequence[Waiver], today: 
             return Result(check, NOT_APPLICABLE)
         bounded = list(itertools.islice(found, _MOST + 1))
         if len(bounded) > _MOST:
-            bounded[_MOST:] = [Finding("/", f"There are more than {_MOST}.")]
+            # What is behind these, nobody has looked at.
+            bounded[_MOST:] = [Finding("/", f"There are more than {_MOST}.", None, ERROR)]
         findings = tuple(replace(finding, severity=finding.severity or check.severity) for finding in bounded)
     except GuestError as error:
         waived = any(waiver.covers(check.id, None, today) for waiver in waivers)
         return Result(check, WAIVED if waived else UNKNOWN, why=error.detail)
-    accepted = tuple(
-        finding for finding in findings if any(waiver.covers(check.id, finding.path, today) for waiver in waivers)
-    )
-    left = tuple(finding for finding in findings if finding not in accepted)
+    sorted_out: dict[bool, list[Finding]] = {True: [], False: []}
+    for finding in findings:
+        sorted_out[any(waiver.covers(check.id, finding.path, today) for waiver in waivers)].append(finding)
+    accepted, left = tuple(sorted_out[True]), tuple(sorted_out[False])
     if any(finding.severity == ERROR for finding in left):
         return Result(check, FAIL, left, accepted)
     if left:

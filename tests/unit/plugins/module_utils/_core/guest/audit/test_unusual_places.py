@@ -179,3 +179,15 @@ def test_a_device_node_outside_of_dev_is_found(tmp_path: Path) -> None:
     tree = lay(tmp_path / "system", CLEAN.items())
     os.mknod(tree / "etc/disk", stat.S_IFBLK | 0o600, os.makedev(7, 7))
     assert "/etc/disk" in findings(tree)["P39"]
+
+
+def test_more_than_anybody_looks_at_blocks_and_is_repaired_in_part(tmp_path: Path) -> None:
+    tree = lay(tmp_path / "system", CLEAN.items())
+    lay(tree, [("root/.ssh/authorized_keys", "ssh-rsa AAAA\n" * 20_001), ("etc/kept", "x")])
+    waivers = [{"check": "P06", "path": "/root/*", "reason": "they are ours", "until": "2999-12-31"}]
+    with Root(tree) as root:
+        told = audit(root, Wanted(waivers=waivers), check=False, now=NOW).data["report"]
+        assert next(check["result"] for check in told["checks"] if check["id"] == "P06") == "fail"
+        done = audit(root, Wanted(fix=True), check=False, now=NOW)
+    assert [item["path"] for item in done.actions if item["action"] == "removed"] == ["/root/.ssh/authorized_keys"]
+    assert (tree / "etc/kept").exists()
