@@ -83,7 +83,7 @@ def read_layout(path: str) -> Layout:
     """The layout of the raw image at `path`.
 
     Raises `GuestError`: image_missing, image_format_unsupported (not raw), disk_malformed (a table that reaches beyond
-    the image, or turns in circles).
+    the image, or turns in circles; partitions that overlap; a GPT with a wrong checksum).
     """
     try:
         # A pipe that nobody writes to would never open.
@@ -117,9 +117,10 @@ class _Disk:
         if not any(kind and count for _active, kind, _start, count in entries):
             whole = Partition(0, 0, self._size, "", False, identify(head))
             return Layout(self._size, None, (whole,))
-        if any(kind == 0xEE for _active, kind, _start, _count in entries):
-            return Layout(self._size, "gpt", tuple(self._gpt()), tuple(self._reserved))
-        return Layout(self._size, "dos", tuple(self._dos(entries)), tuple(self._reserved))
+        is_gpt = any(kind == 0xEE for _active, kind, _start, _count in entries)
+        partitions = tuple(self._gpt() if is_gpt else self._dos(entries))
+        self._check_apart(partitions)
+        return Layout(self._size, "gpt" if is_gpt else "dos", partitions, tuple(self._reserved))
 
     def _whole(self, head: bytes) -> bool:
         """A FAT boot sector carries the signature of a partition table, too."""
@@ -191,6 +192,13 @@ class _Disk:
         plain = header[:16] + bytes(4) + header[20:length]
         if not 92 <= length <= _SECTOR or zlib.crc32(plain) != stated or zlib.crc32(entries) != checksum:
             raise self._malformed("A checksum of the GPT is wrong: systems would go by its copy at the end of the disk")
+
+    def _check_apart(self, partitions: t.Iterable[Partition]) -> None:
+        """What is free in one partition would be a part of another."""
+        ordered = sorted(partitions, key=lambda item: item.start)
+        for one, other in zip(ordered, ordered[1:]):
+            if one.start + one.size > other.start:
+                raise self._malformed(f"Partitions {one.number} and {other.number} overlap")
 
     def _partition(
         self,

@@ -70,6 +70,10 @@ def _mount_copy(
     make_copy(source, kind, copy)
     try:
         return _mount_raw(source, copy, target, there, writable=False, check=check)
+    except GuestError as error:
+        # The copy is gone when somebody reads of it.
+        told = {key: source if value == copy else value for key, value in error.context.items()}
+        raise GuestError(error.code, error.detail.replace(copy, source), **told) from error
     finally:
         drop([copy])
 

@@ -118,8 +118,12 @@ def _rewritten(tmp_path: Path, old: bytes, new: bytes, *options: str) -> Path:
     return path
 
 
-def test_an_extent_inside_the_descriptor_that_lies_elsewhere_is_refused(tmp_path: Path) -> None:
-    path = _rewritten(tmp_path, b'SPARSE "disk.vmdk"', b'FLAT "/etc/shadow"')
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [(b'SPARSE "disk.vmdk"', b'FLAT "/etc/shadow"'), (b"RW 6144 SPARSE", b"RW\v+614\vFLAT ")],
+)
+def test_an_extent_inside_the_descriptor_that_lies_elsewhere_is_refused(tmp_path: Path, old: bytes, new: bytes) -> None:
+    path = _rewritten(tmp_path, old, new)
     assert code_of(lambda: inspect(path, "vmdk")) == "external_file"
 
 

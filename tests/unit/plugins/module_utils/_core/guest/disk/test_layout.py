@@ -86,6 +86,7 @@ def table(*entries: tuple[int, int, int]) -> bytes:
 @pytest.mark.parametrize(
     "head",
     [
+        table((0x83, 8, 16), (0x83, 16, 16)),
         table((0x83, 2048, 0xFFFFFFFF)),
         table((0x83, 0, 4)),
         table((0x05, 1, 8)) + table((0, 0, 0), (0x05, 0, 8)),

@@ -357,7 +357,8 @@ class TestCopies:
         assert caught.value.code == "format_mismatch"
         empty = qcow2.with_name("empty.qcow2")
         subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", str(empty), "1M"], check=True)
-        assert refusal(mount_image, str(empty), str(place), writable=False, **options).code == "system_not_found"
+        error = refusal(mount_image, str(empty), str(place), writable=False, **options)
+        assert error.code == "system_not_found" and str(empty) in error.sentence and str(scratch) not in str(error)
         assert list(scratch.iterdir()) == [] and not below(str(place))
 
     def test_a_place_of_somebody_else_is_not_used(self, qcow2: Path, place: Path, scratch: Path) -> None:
