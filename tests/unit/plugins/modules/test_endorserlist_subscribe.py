@@ -113,6 +113,19 @@ def test_a_list_of_another_kind_is_refused(vo: t.Any) -> None:
     assert refused["code"] == "list_malformed"
 
 
+def test_the_address_of_a_list_of_another_kind_is_refused(vo: t.Any) -> None:
+    """Without an identifier the address was taken for the list's own, and no line of the journal was read any more."""
+    vo.subscribe()
+    vo.decide()
+    assert subscribe(vo, uri=vo.uri)["code"] == "subscription_clash"
+    assert subscribe(vo, uri=vo.uri, check=True)["code"] == "subscription_clash"
+    assert vo.verdict()["code"] == "not_cached"
+    assert not subscribe(vo).failed
+    wrong = {**vo.subscription(uri=f"{vo.server}/endorsers.list"), "identifier": None}
+    assert vo.run("imagelist_subscribe", wrong)["code"] == "subscription_clash"
+    assert not subscribe(vo).failed
+
+
 def test_a_list_that_cannot_be_had_fails_and_the_rest_is_done(vo: t.Any) -> None:
     other = {
         "identifier": "eve",

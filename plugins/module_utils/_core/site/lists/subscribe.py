@@ -117,6 +117,7 @@ def _present(catalogue: Catalogue, wanted: Subscription, *, move: bool) -> Subsc
         elif other.uri == wanted.uri:
             if wanted.identifier is not None:
                 raise _clash(f"{wanted.uri} is subscribed already, as list {name} and not {wanted.identifier}.")
+            _require_kind(catalogue, name, wanted.kind)
             found = other
     return found
 

@@ -33,11 +33,15 @@ def apply(connection: sqlite3.Connection, entry: Entry, load: Loader) -> None:
 
 def _subscribed(connection: sqlite3.Connection, entry: Entry, load: Loader) -> None:
     data = entry.data
-    list_id = data["identifier"]
+    list_id, kind = data["identifier"], data.get("kind", IMAGE_LIST)
+    known = connection.execute("SELECT kind FROM lists WHERE list_id = ?", (list_id,)).fetchone()
+    if known is not None and known["kind"] != kind:
+        # Nobody may say so. A line that cannot be taken in would keep every later one from being read.
+        return
     connection.execute(
         "INSERT INTO lists VALUES (?, ?, ?, ?, 1, ?, '') ON CONFLICT (list_id) DO UPDATE SET uri = excluded.uri, "
         "definition = excluded.definition, active = 1, kind = excluded.kind, ended = ''",
-        (list_id, data["uri"], json.dumps(data, sort_keys=True), entry.at, data.get("kind", IMAGE_LIST)),
+        (list_id, data["uri"], json.dumps(data, sort_keys=True), entry.at, kind),
     )
     rows = connection.execute("SELECT row, image_id, metadata FROM images WHERE list_id = ?", (list_id,)).fetchall()
     for row in rows:

@@ -18,6 +18,7 @@ from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.judgement import snapshot
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.lists import offer, refresh
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.store.state import StateDirectory
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.subscription import Subscription
 
 from .conftest import IMAGE, IMAGE_2, LIST, OTHER_LIST, World
 
@@ -63,6 +64,17 @@ def test_a_date_long_ago_stops_nothing(world: World, when: str) -> None:
     assert world.verdict(IMAGE_2)["allowed"]
     assert world.verdict()["code"] == "image_expired"
     assert not world.refresh().data["failures"]
+
+
+def test_a_line_that_would_make_a_list_one_of_another_kind_stops_nothing(world: World) -> None:
+    world.publish("1", [world.image()])
+    world.subscribe()
+    options = world.wanted().as_dict()
+    options = {**options, "kind": "endorserlist", "authorities": options["endorsers"], "identifier": LIST}
+    with world.open() as catalogue, catalogue.writing() as writer:
+        writer.commit(("subscribed", Subscription.from_options(options).as_dict()))
+    assert world.verdict()["code"] == "not_approved"
+    assert not world.refresh().changed
 
 
 @pytest.mark.parametrize("option", ["max_list_age", "max_unrefreshed"])
