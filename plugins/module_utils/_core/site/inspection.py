@@ -7,7 +7,6 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from ..endorserlist.kinds import ENDORSER_LIST, IMAGE_LIST, KINDS, Kind
 from ..endorserlist.model import MEMBERS, WRAPPER, EndorserList
@@ -136,10 +135,10 @@ def _read(path: Path) -> bytes:
 
 def _fetch(spec: InspectionSpec) -> bytes:
     from ..transfer.fetch import fetch_message
-    from ..transfer.policy import Policy
+    from ..transfer.policy import Policy, host_of
 
     uri = t.cast(str, spec.uri)
-    host = urlsplit(uri).hostname
+    host = host_of(uri)
     policy = Policy(
         allow_private=spec.allow_private,
         allow_file=True,

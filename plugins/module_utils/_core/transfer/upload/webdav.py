@@ -126,7 +126,10 @@ class WebdavUploader:
 
 
 def _checked(target: str) -> str:
-    path = urllib.parse.unquote(urllib.parse.urlsplit(target).path)
+    try:
+        path = urllib.parse.unquote(urllib.parse.urlsplit(target).path)
+    except ValueError:
+        path = ""
     if not path or path.endswith("/") or ".." in path.split("/"):
         raise TransferError("upload_failed", f"The upload target {shown(target)} does not name a file")
     return target
