@@ -193,13 +193,18 @@ def _services(root: Path) -> None:
 
 
 def disk(dest: Path, *, instance: str, spoils: bool = False, stays: bool = False, **options: t.Any) -> Path:
-    """A context disk by context_iso: variables, a file, prologue, epilogue, a payload; AFS is off.
+    """A context disk by context_iso, of `disk_options`."""
+    return plain_disk(dest, **disk_options(instance=instance, spoils=spoils, stays=stays, **options))
+
+
+def disk_options(*, instance: str, spoils: bool = False, stays: bool = False, **options: t.Any) -> dict[str, t.Any]:
+    """What context_iso is given: variables, a file, prologue, epilogue, a payload; AFS is off.
 
     With `spoils` its prologue changes a protected file; with `stays` the guest is not switched off, and keeps its name.
     `options` are further ones of the module.
     """
     prolog = _PROLOG + (f"echo >>{PROTECTED}\n" if spoils else "")
-    wanted = {
+    return {
         "instance_id": instance,
         **({} if stays else {"hostname": f"{instance}.example.org"}),
         "variables": {
@@ -214,7 +219,6 @@ def disk(dest: Path, *, instance: str, spoils: bool = False, stays: bool = False
         "ttl_hours": 2,
         **options,
     }
-    return plain_disk(dest, **wanted)
 
 
 def plain_disk(dest: Path, **options: t.Any) -> Path:

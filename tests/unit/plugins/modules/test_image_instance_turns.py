@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import multiprocessing
 import os
 import signal
@@ -91,3 +92,12 @@ def test_a_file_that_comes_to_be_where_the_disk_belongs_stays(node: Node, monkey
     monkeypatch.setattr(volumes, "make", slow)
     assert node.run()["code"] == "file_foreign" and path.read_text() == "somebody's"
     assert list(node.disks.iterdir()) == [path] and list(node.records.iterdir()) == []
+
+
+def test_a_file_system_without_links_takes_disks(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_names: t.Any) -> None:
+        raise PermissionError(errno.EPERM, "as FAT says")
+
+    monkeypatch.setattr(os, "link", refuse)
+    assert actions(node.done()) == ["make_disk", "record", "define", "start"]
+    assert [path.name for path in node.disks.iterdir()] == ["worker.qcow2"]

@@ -13,6 +13,7 @@ import fcntl
 import os
 import time
 import typing as t
+from pathlib import Path
 
 from ...errors import HypervisorError
 from ...transfer.atomic import StrPath, storage_errors
@@ -32,7 +33,7 @@ def turn(records_dir: StrPath, name: str) -> t.Iterator[bool]:
     """
     directory = records.open_made(records_dir)
     try:
-        descriptor, waited = _locked(directory, f".{name}.lock", name)
+        descriptor, waited = _locked(directory, Path(records_dir) / f".{name}.lock", name)
         try:
             yield waited
         finally:
@@ -43,15 +44,15 @@ def turn(records_dir: StrPath, name: str) -> t.Iterator[bool]:
         os.close(directory)
 
 
-def _locked(directory: int, file: str, name: str) -> tuple[int, bool]:
+def _locked(directory: int, path: Path, name: str) -> tuple[int, bool]:
     deadline = time.monotonic() + PATIENCE
     waited = False
     while True:
-        with storage_errors(file):
-            descriptor = os.open(file, _FLAGS, 0o600, dir_fd=directory)
+        with storage_errors(path):
+            descriptor = os.open(path.name, _FLAGS, 0o600, dir_fd=directory)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_there(directory, file, descriptor):
+            if _is_there(directory, path.name, descriptor):
                 return descriptor, waited
         except BlockingIOError:
             if time.monotonic() >= deadline:

@@ -35,6 +35,8 @@ _KINDS: t.Final = {"overlay": "overlay", "reflink": "copy", "copy": "copy", "dev
 _PIECE: t.Final = 256 * 1024
 _PROBED: t.Final = 1024 * 1024
 _PATIENCE: t.Final = 600
+#: Of file systems where a file has one name only.
+_NO_LINKS: t.Final = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 @dataclass(frozen=True)
@@ -201,9 +203,14 @@ def place(temporary: Path, path: Path) -> None:
         try:
             # A rename would put it in the place of whatever is there.
             os.link(temporary, path)
-        except FileExistsError as error:
-            raise HypervisorError("file_foreign", f"{path} has come to be meanwhile", path=str(path)) from error
-        temporary.unlink()
+        except OSError as error:
+            if os.path.lexists(path):
+                raise HypervisorError("file_foreign", f"{path} has come to be meanwhile", path=str(path)) from error
+            if error.errno not in _NO_LINKS:
+                raise
+            temporary.rename(path)
+        else:
+            temporary.unlink()
     fsync_directory(path.parent)
 
 
