@@ -17,6 +17,8 @@ from ..errors import TransferError
 
 StrPath = t.Union[str, os.PathLike[str]]
 
+#: So much of a file's name its temporary sibling has.
+_PART_NAME: t.Final = 128
 _FULL: t.Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _DENIED: t.Final = frozenset({errno.EACCES, errno.EPERM})
 _ABSENT: t.Final = frozenset({errno.ENOENT, errno.ENOTDIR})
@@ -90,13 +92,18 @@ def replace(source: StrPath, target: StrPath) -> None:
 def temporary_sibling(path: StrPath) -> Path:
     """Return a fresh hidden name in the directory of `path`; its ending ``.part`` tells it from a finished file."""
     target = Path(path)
-    return target.with_name(f".{target.name[:128]}.{secrets.token_hex(8)}.part")
+    return target.with_name(f".{target.name[:_PART_NAME]}.{secrets.token_hex(8)}.part")
 
 
 def leftovers(path: StrPath) -> list[Path]:
-    """What killed writers of `path` left beside it (see `temporary_sibling`), or living ones are still at."""
+    """What killed writers of `path` left beside it (see `temporary_sibling`), or living ones are still at.
+
+    None for long names, of which others may share the beginning. Raises `TransferError` ``not_readable``.
+    """
     target = Path(path)
-    shape = re.compile(rf"\.{re.escape(target.name[:128])}\.[0-9a-f]{{16}}\.part")
+    if len(target.name) > _PART_NAME:
+        return []
+    shape = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{16}}\.part")
     with storage_errors(target.parent, reading=True):
         try:
             return sorted(found for found in target.parent.iterdir() if shape.fullmatch(found.name))

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import contextlib
-import glob
 import hashlib
 import os
 import stat
@@ -13,9 +12,9 @@ import typing as t
 from pathlib import Path
 
 from ...errors import TransferError
-from ..atomic import StrPath, fsync_directory, storage_errors, temporary_sibling, write_all
+from ..atomic import StrPath, fsync_directory, leftovers, storage_errors, temporary_sibling, write_all
 from ..checksum import BUFFER_SIZE, Digest, Progress, digest_file
-from .base import PART_NAME, Payload, Stored, opened
+from .base import Payload, Stored, opened
 
 _CREATE: t.Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -81,12 +80,9 @@ class LocalUploader:
 
     def sweep(self, target: str) -> None:
         """Remove the parts of the same file: an image's part may be as large as the image."""
-        path = _full_path(target)
-        # Files with long names may share the beginning, and be on their way now.
-        pattern = f".{glob.escape(path.name)}.{'[0-9a-f]' * 16}.part"
-        for leftover in path.parent.glob(pattern) if len(path.name) <= PART_NAME else ():
-            with contextlib.suppress(OSError):
-                leftover.unlink()
+        with contextlib.suppress(TransferError, OSError):
+            for leftover in leftovers(_full_path(target)):
+                leftover.unlink(missing_ok=True)
 
     def _prepare(self, target: str) -> Path:
         path = _full_path(target)

@@ -14,6 +14,7 @@ import pytest
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import TransferError, VmimagesError
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.transfer.atomic import (
     fsync_directory,
+    leftovers,
     make_directory,
     replace,
     storage_error,
@@ -169,3 +170,14 @@ def test_sweep_removes_what_a_killed_writer_left_and_nothing_else(tmp_path: path
         (tmp_path / name).write_bytes(b"")
     sweep(tmp_path)
     assert {each.name for each in tmp_path.iterdir()} == {"file", "file.part", ".hidden"}
+
+
+def test_leftovers_are_those_of_one_file(tmp_path: pathlib.Path) -> None:
+    assert leftovers(tmp_path / "missing" / "file") == []
+    half = temporary_sibling(tmp_path / "file.img")
+    long = tmp_path / ("x" * 128 + ".1")
+    for path in (half, temporary_sibling(long), tmp_path / f".file.img{half.suffix}", tmp_path / ".file.img.0.part"):
+        path.write_bytes(b"")
+    assert leftovers(tmp_path / "file.img") == [half]
+    # Another file may begin with these 128 letters, and be on its way.
+    assert leftovers(long) == leftovers(tmp_path / "file") == []
