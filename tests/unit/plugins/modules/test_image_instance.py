@@ -11,6 +11,7 @@ import json
 import os
 import struct
 import subprocess
+import sys
 import typing as t
 from pathlib import Path
 
@@ -195,6 +196,23 @@ def test_a_mode_in_which_the_image_does_not_boot_is_refused_with_the_reason(node
     result = node.run(boot_info={"matrix": matrix})
     assert result["code"] == "mode_not_bootable" and "There is no virtio_blk." in result["msg"]
     assert node.run(boot_info={})["code"] == "boot_facts_missing"
+
+
+def test_of_a_hook_that_refuses_its_own_words_are_told(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    libvirt = sys.modules["libvirt"]
+    said = "Hook script execution failed: internal error: Child process (LC_ALL=C PATH=/bin /etc/libvirt/hooks/qemu"
+    said += " worker prepare begin -) unexpected exit status 1: vmimages: worker may not start: disk_foreign: so\n"
+
+    def refuse(_domain: t.Any) -> None:
+        error = libvirt.libvirtError("refused")
+        error.err = (libvirt.VIR_ERR_HOOK_SCRIPT_FAILED, 0, said, 2)
+        raise error
+
+    monkeypatch.setattr(libvirt.virDomain, "create", refuse)
+    result = node.run()
+    assert result["code"] == "start_refused"
+    assert result["msg"].startswith("worker is not started: vmimages: worker may not start: disk_foreign: so. ")
+    node.done(state="absent")
 
 
 def test_one_refusal_does_not_undo_the_others(node: Node) -> None:

@@ -92,7 +92,9 @@ def _lasting_name(path: Path) -> Path | None:
     for directory in _LASTING:
         with contextlib.suppress(OSError):
             for link in sorted(directory.iterdir()):
-                if link.is_block_device() and link.stat().st_rdev == device:
+                # That one goes by what is on the device.
+                is_content = link.name.startswith("lvm-pv-uuid-")
+                if not is_content and link.is_block_device() and link.stat().st_rdev == device:
                     return link
     return None
 

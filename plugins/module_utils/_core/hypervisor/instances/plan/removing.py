@@ -9,6 +9,7 @@ import os
 import typing as t
 from pathlib import Path
 
+from ....errors import TransferError
 from ....transfer.atomic import fsync_directory, leftovers, storage_errors
 from .. import domains, records
 from ..records import Record
@@ -57,7 +58,11 @@ def add_files(plan: Plan, record: Record, paths: t.Iterable[str]) -> None:
 def add_leftovers(plan: Plan, paths: t.Iterable[Path]) -> None:
     """Steps that remove what calls that were killed left beside these files."""
     for path in paths:
-        for found in leftovers(path):
+        found_beside: list[Path] = []
+        # Who may not look there made nothing there.
+        with contextlib.suppress(TransferError):
+            found_beside = leftovers(path)
+        for found in found_beside:
             plan.add("remove", remover(found), path=str(found))
 
 
