@@ -19,16 +19,15 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import json
-import os
 import typing as t
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import PublishError, TransferError
-from ..transfer.atomic import fsync_directory, storage_error, storage_errors, sweep, write_atomic
+from ..transfer import lock
+from ..transfer.atomic import fsync_directory, storage_errors, sweep, write_atomic
 from ..transfer.checksum import digest_file
 
 PENDING: t.Final = "pending"
@@ -130,19 +129,14 @@ class History:
         messages = self.directory / "messages"
         with storage_errors(self.directory):
             messages.mkdir(parents=True, exist_ok=True, mode=0o700)
-            fd = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise PublishError("state_busy", f"Another publication uses {self.directory}.") from None
-            except OSError as exc:
-                raise storage_error(exc, self.directory) from exc
+
+        def busy() -> PublishError:
+            return PublishError("state_busy", f"Another publication uses {self.directory}.")
+
+        with lock.locked(self.directory / "lock", patience=0.0, busy=busy):
             for place in (self.directory, messages, self.packed, self.directory / "evidence"):
                 sweep(place)
             yield
-        finally:
-            os.close(fd)
 
     def read(self) -> Record:
         """The record, empty when there is none. Raises PublishError ``history_unreadable``."""

@@ -5,21 +5,18 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import pwd
-import stat
-import time
 import typing as t
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from ...errors import SiteError
+from ...transfer import lock
 from ...transfer.atomic import make_directory, storage_errors
 
 LOCK_PATIENCE = 60.0
-_POLL = 0.05
 
 
 @dataclass(frozen=True)
@@ -160,33 +157,16 @@ def _stat(path: Path) -> os.stat_result | None:
         raise SiteError("not_readable", f"{path} cannot be looked at: {error.strerror}.", path=str(path)) from error
 
 
-@contextlib.contextmanager
-def locked(path: Path, *, patience: float = LOCK_PATIENCE) -> t.Iterator[None]:
+def locked(path: Path, *, patience: float = LOCK_PATIENCE) -> contextlib.AbstractContextManager[None]:
     """Hold the lock file at `path`; ``state_busy`` when another process keeps it for more than `patience` seconds.
 
-    Where it cannot be opened for writing: TransferError ``not_writable``, ``disk_full``, ``not_found``.
+    Raises TransferError as `lock.locked`.
     """
-    with storage_errors(path):
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        # Whoever may read a file may lock it, and keep everybody else from writing for as long as they like.
-        if os.fstat(descriptor).st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-            with contextlib.suppress(PermissionError):
-                os.fchmod(descriptor, 0o600)
-        deadline = time.monotonic() + patience
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    raise SiteError(
-                        "state_busy", f"{path} was held by another process for {patience:g} seconds.", path=str(path)
-                    ) from None
-                time.sleep(_POLL)
-        yield
-    finally:
-        os.close(descriptor)
+
+    def busy() -> SiteError:
+        return SiteError("state_busy", f"{path} was held by another process for {patience:g} seconds.", path=str(path))
+
+    return lock.locked(path, patience=patience, busy=busy)
 
 
 def user_name() -> str:

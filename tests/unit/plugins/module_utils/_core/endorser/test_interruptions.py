@@ -4,9 +4,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
-import signal
 import typing as t
 from pathlib import Path
 
@@ -15,32 +15,10 @@ import pytest
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.imagelist.check import content_digest
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.message.smime import read_message
 
+from ..killing import killed_before
+
 ONE, TWO = "2b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1", "3b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1"
-DURABLE = ("fsync", "replace", "mkdir", "unlink")
-
-
-def killed_before(step: int, work: t.Callable[[], object]) -> bool:
-    """Do the work in a child that kills itself before its `step`-th durable call; False when it has fewer of them."""
-    child = os.fork()
-    if not child:
-        left = [step]
-        for name in DURABLE:
-            setattr(os, name, _counted(getattr(os, name), left))
-        work()
-        os._exit(0)
-    _pid, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
-    return os.WIFSIGNALED(status)
-
-
-def _counted(call: t.Callable[..., t.Any], left: list[int]) -> t.Callable[..., t.Any]:
-    def counted(*arguments: t.Any, **keywords: t.Any) -> t.Any:
-        left[0] -= 1
-        if left[0] < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return call(*arguments, **keywords)
-
-    return counted
+STEPS = tuple((os, name) for name in ("fsync", "replace", "mkdir", "unlink"))
 
 
 class Reader:
@@ -81,15 +59,14 @@ def test_killed_between_any_two_steps(bench: t.Any, start: str, then: t.Callable
     for directory in (bench.web, bench.history):
         if directory.exists():
             shutil.copytree(directory, saved / directory.name)
-    steps = 0
-    while True:
+    for steps in itertools.count(1):
         for directory in (bench.web, bench.history):
             shutil.rmtree(directory, ignore_errors=True)
             if (saved / directory.name).exists():
                 shutil.copytree(saved / directory.name, directory)
         reader = Reader(bench)
         before = reader.read()
-        killed = killed_before(steps, lambda: bench.run(title="New"))
+        killed = killed_before(steps, lambda: bench.run(title="New"), *STEPS)
         between = reader.read()
         bench.run(**then(bench))
         after = reader.read()
@@ -102,5 +79,4 @@ def test_killed_between_any_two_steps(bench: t.Any, start: str, then: t.Callable
             assert not [path for place in (bench.web, bench.history) for path in place.rglob("*.part")]
         if not killed:
             break
-        steps += 1
     assert steps > 20

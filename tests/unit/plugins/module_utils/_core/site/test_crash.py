@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import signal
 import typing as t
 from pathlib import Path
 
@@ -18,40 +17,13 @@ import pytest
 
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.store import index
 
+from ..killing import killed_before
 from .conftest import IMAGE, IMAGE_2, LIST, World
 
-
-def _die_before(step: int) -> None:
-    """From now on count the steps of this process, and be killed before step number `step`."""
-    counter = itertools.count(1)
-
-    def counting(function: t.Callable[..., t.Any]) -> t.Callable[..., t.Any]:
-        def wrapper(*arguments: t.Any, **options: t.Any) -> t.Any:
-            if next(counter) == step:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return function(*arguments, **options)
-
-        return wrapper
-
-    for name in ("fsync", "replace", "rename", "pwrite", "unlink", "ftruncate"):
-        setattr(os, name, counting(getattr(os, name)))
-    index.set_head = counting(index.set_head)
-
-
-def _killed(step: int, run: t.Callable[[], t.Any]) -> bool:
-    """Run in a child that dies before `step`; whether it did."""
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            _die_before(step)
-            run()
-            status = 0
-        finally:
-            os._exit(status)
-    status = os.waitpid(child, 0)[1]
-    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
-    return os.WIFSIGNALED(status)
+STEPS = (
+    *((os, name) for name in ("fsync", "replace", "rename", "pwrite", "unlink", "ftruncate")),
+    (index, "set_head"),
+)
 
 
 def _snapshot(world: World) -> dict[str, t.Any]:
@@ -124,7 +96,7 @@ def test_a_kill_between_any_two_steps_leaves_the_old_state_or_the_new(world: Wor
     assert after != before
     for step in itertools.count(1):
         _lay_out(world, start)
-        killed = _killed(step, runs[operation])
+        killed = killed_before(step, runs[operation], *STEPS)
         _endorsed_only(world)
         found = _meaning(world)
         if operation != "sync":
@@ -146,7 +118,7 @@ def test_a_lost_decision_would_show(world: World) -> None:
     world.decide("approve", IMAGE, reason="tested")
     world.publish("2", [world.image(version="2")])
     for step in itertools.count(1):
-        killed = _killed(step, world.refresh)
+        killed = killed_before(step, world.refresh, *STEPS)
         assert [row[4] for row in world.rows()["decisions"]] == ["tested"]
         if not killed:
             break

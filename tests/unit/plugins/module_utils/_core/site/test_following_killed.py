@@ -19,8 +19,9 @@ from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.subscrip
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.times import to_text
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.message.smime import sign_message
 
+from ..killing import killed_before
 from .conftest import IMAGE, LIST, OTHER_LIST, World
-from .test_crash import _killed, _lay_out, _snapshot
+from .test_crash import STEPS, _lay_out, _snapshot
 
 VO_LIST = "7c1f0a52-0c55-4c5c-a7f1-2f3f3c1d5a90"
 #: Every step is a test of its own in `test_crash`; here every other one is enough.
@@ -96,7 +97,7 @@ def test_a_replacement_that_is_killed_is_completed(world: World) -> None:
     between = 0
     for step in itertools.count(1, STRIDE):
         _lay_out(world, start)
-        killed = _killed(step, world.refresh)
+        killed = killed_before(step, world.refresh, *STEPS)
         found = state(world)
         if ("erin", True) not in found["members"] and found["owners"] == before["owners"]:
             assert world.verdict()["code"] == "not_authorised"
