@@ -59,6 +59,12 @@ def storage_errors(path: StrPath, *, reading: bool = False) -> t.Iterator[None]:
         raise storage_error(error, path, reading=reading) from error
 
 
+def listed(directory: StrPath) -> list[Path]:
+    """What lies in a directory, in no order. Raises `TransferError`: ``not_found``, ``not_readable``."""
+    with storage_errors(directory, reading=True):
+        return list(Path(directory).iterdir())
+
+
 def write_all(fd: int, octets: t.Union[bytes, bytearray, memoryview]) -> None:
     """Write all of `octets`: one call may write less. Raises `OSError`."""
     view = memoryview(octets)

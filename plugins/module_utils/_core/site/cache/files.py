@@ -8,7 +8,7 @@ import json
 import typing as t
 from pathlib import Path
 
-from ...transfer.atomic import storage_errors, sweep, write_atomic
+from ...transfer.atomic import listed, storage_errors, sweep, write_atomic
 from ...transfer.intake import record
 from .plan import Step
 
@@ -42,7 +42,8 @@ def _documents(catalogue: Catalogue) -> list[tuple[Path, bytes]]:
 def _is(directory: Path, document: bytes) -> bool:
     try:
         return (directory / NAME).read_bytes() == document
-    except FileNotFoundError:
+    except OSError:
+        # Whatever is in its place: writing it says why that cannot be done.
         return False
 
 
@@ -75,7 +76,7 @@ def clear_downloading(catalogue: Catalogue, keeps: t.Callable[[str], bool]) -> N
 
 
 def _found(catalogue: Catalogue) -> list[Path]:
-    return sorted(path for path in catalogue.state.downloading.iterdir() if path.name != NAME)
+    return sorted(path for path in listed(catalogue.state.downloading) if path.name != NAME)
 
 
 def _is_directory(path: Path) -> bool:

@@ -11,6 +11,7 @@ import typing as t
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...transfer.atomic import listed
 from ..judgement.assess import Assessor, latest, require_list, resolve
 from ..judgement.records import stat_record
 from ..judgement.verdict import FileFacts
@@ -182,7 +183,7 @@ def unknown_files(catalogue: Catalogue) -> list[str]:
     """Names in `current` that no image version has: left alone, and told."""
     return sorted(
         path.name
-        for path in catalogue.state.current.iterdir()
+        for path in listed(catalogue.state.current)
         if path.name != "catalogue.json" and not path.name.startswith(".") and row_of(catalogue, path.name) is None
     )
 
@@ -241,7 +242,7 @@ def _needed(catalogue: Catalogue, name: str, row: sqlite3.Row, *, reread: Names)
 def _superseded(catalogue: Catalogue, newest: t.Collection[str], scope: Scope) -> t.Iterator[Step]:
     """Files of versions that are not the latest of any list any more; `newest` are the names that are."""
     recorded = {row["name"] for row in catalogue.rows("SELECT name FROM files WHERE state = 'current'")}
-    found = {path.name for path in catalogue.state.current.iterdir()}
+    found = {path.name for path in listed(catalogue.state.current)}
     for name in sorted((recorded | found).difference(newest)):
         row = row_of(catalogue, name)
         if row is not None and scope(row):

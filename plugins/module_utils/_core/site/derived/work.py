@@ -18,7 +18,7 @@ from pathlib import Path
 
 from ...disks.derive import Derived, derive
 from ...errors import DiskError, TransferError, VmimagesError, unexpected
-from ...transfer.atomic import make_directory, replace, storage_errors
+from ...transfer.atomic import listed, make_directory, replace, storage_errors
 from ..cache.plan import proves, record_of
 from ..judgement.records import stat_record
 from .plan import Task, orphans, present
@@ -211,7 +211,7 @@ def _strangers(catalogue: Catalogue) -> list[Path]:
     place = catalogue.state.derived
     return [
         path
-        for path in place.iterdir()
+        for path in listed(place)
         if path.name not in named and path.name != "catalogue.json" and not path.name.startswith(".")
     ]
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ...errors import SiteError
 from ...times import from_text
+from ...transfer.atomic import storage_error
 from ..subscription import Subscription
 from .verdict import Decision, FileFacts, ListFacts
 
@@ -176,11 +177,16 @@ def _looked_at(catalogue: Catalogue, files: t.Iterable[sqlite3.Row]) -> t.Iterat
 
 
 def stat_record(path: Path) -> dict[str, int] | None:
-    """Size in octets, mtime and ctime in nanoseconds, inode: what proves a verified file unchanged; None if gone."""
+    """Size in octets, mtime and ctime in nanoseconds, inode: what proves a verified file unchanged; None if gone.
+
+    Raises TransferError ``not_readable`` where a directory on the way may not be entered.
+    """
     try:
         return stat_facts(os.lstat(path))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        raise storage_error(error, path, reading=True) from error
 
 
 def stat_facts(found: os.stat_result) -> dict[str, int]:

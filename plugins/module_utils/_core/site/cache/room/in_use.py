@@ -20,7 +20,7 @@ from pathlib import Path
 
 from ....errors import SiteError, TransferError
 from ....times import from_text, to_text
-from ....transfer.atomic import make_directory, storage_errors, write_atomic
+from ....transfer.atomic import make_directory, storage_error, storage_errors, write_atomic
 
 if t.TYPE_CHECKING:
     from ...store.state import StateDirectory
@@ -54,12 +54,17 @@ def unpin(state: StateDirectory, name: str, holder: str) -> bool:
 
 
 def pinned(state: StateDirectory, now: datetime) -> dict[str, list[str]]:
-    """The files with pins that count, and who holds them. A pin that cannot be read counts."""
+    """The files with pins that count, and who holds them. A pin that cannot be read counts.
+
+    Raises TransferError ``not_readable`` where it cannot be told which there are.
+    """
     found: dict[str, list[str]] = {}
     try:
         names = sorted(path.name for path in state.in_use.iterdir())
     except FileNotFoundError:
         return found
+    except OSError as error:
+        raise storage_error(error, state.in_use, reading=True) from error
     for name in names:
         file, at, holder = name.partition("@")
         if at and not name.startswith(".") and not _is_over(state.in_use / name, now):

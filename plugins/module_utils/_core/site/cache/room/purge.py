@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ....errors import VmimagesError
 from ....times import from_text
-from ....transfer.atomic import storage_errors
+from ....transfer.atomic import listed, storage_errors
 from ..moves import DAMAGED
 from ..plan import Scope, row_of
 from ..run import Run
@@ -111,7 +111,7 @@ def action_of(name: str, row: t.Any) -> dict[str, t.Any]:
 def _orphans(catalogue: Catalogue, limit: datetime, scope: Scope) -> t.Iterator[dict[str, t.Any]]:
     """What was put aside by a run that died before its journal line; it came here when its ctime says."""
     recorded = {row["name"] for row in catalogue.rows("SELECT name FROM files")}
-    for path in catalogue.state.expired.iterdir():
+    for path in listed(catalogue.state.expired):
         aside = _ASIDE.match(path.name)
         row = row_of(catalogue, aside.group(1)) if aside and path.name not in recorded else None
         if row is not None and scope(row) and _arrived(path) <= limit:
