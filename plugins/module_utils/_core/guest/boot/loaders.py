@@ -143,7 +143,6 @@ def _entry_files(root: Root, prefix: str, variables: t.Mapping[str, str], first:
         path = f"{ENTRIES}/{name}.conf"
         entry = BootEntry.parse(root.read(path) or b"")
         kernel = entry.get("linux")
-        initrds = [word for word in (entry.get("initrd") or "").split() if not word.startswith("$")]
         words: list[str] = []
         for word in entry.arguments:
             words += variables.get(word[1:], "").split() if word.startswith("$") else [word]
@@ -154,7 +153,7 @@ def _entry_files(root: Root, prefix: str, variables: t.Mapping[str, str], first:
                     position=str(first + number),
                     title=entry.get("title") or name,
                     kernel=None if kernel is None else in_tree(prefix, kernel),
-                    initrds=tuple(in_tree(prefix, word) for word in initrds),
+                    initrds=tuple(in_tree(prefix, word) for word in entry.initrds),
                     arguments=tuple(words),
                     hypervisor=False,
                     device=None,

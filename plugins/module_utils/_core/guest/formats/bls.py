@@ -30,6 +30,12 @@ class BootEntry(Document):
                 found += words[1:]
         return tuple(found)
 
+    @property
+    def initrds(self) -> tuple[str, ...]:
+        """What all its initrd lines load, in order; GRUB's variables are left out."""
+        words = [text.split() for text in self.bodies]
+        return tuple(word for line in words if line[:1] == ["initrd"] for word in line[1:] if word[:1] != "$")
+
     def with_arguments(self, arguments: tuple[str, ...]) -> BootEntry:
         """The entry with these arguments, in its first options line."""
         if arguments == self.arguments:

@@ -58,13 +58,12 @@ def _static(draft: Draft, entry: Entry) -> list[str]:
     planned = document.arguments
     words = list(entry.arguments) if any(word.startswith("$kernelopts") for word in planned) else list(planned)
     arguments = [word for word in words if not word.startswith("$")]
-    initrds = [word for word in (document.get("initrd") or "").split() if not word.startswith("$")]
     lines = [
         f"menuentry {_quoted(entry.title)} --class gnu-linux --id {_quoted(identifier)} {{",
         f"\tlinux {' '.join([document.get('linux') or '', *arguments])}",
     ]
-    if initrds:
-        lines.append(f"\tinitrd {' '.join(initrds)}")
+    if document.initrds:
+        lines.append(f"\tinitrd {' '.join(document.initrds)}")
     return [*lines, "}"]
 
 

@@ -154,6 +154,10 @@ class TestNetplan:
 
 
 class TestBootEntries:
+    def test_every_initrd_of_an_entry_is_loaded(self) -> None:
+        entry = BootEntry.parse(b"linux /k\ninitrd /microcode.img $tuned\ninitrd /initramfs.img\n")
+        assert entry.initrds == ("/microcode.img", "/initramfs.img")
+
     def test_arguments_are_read_from_every_options_line_and_written_to_the_first(self) -> None:
         entry = BootEntry.parse(b"title X\nversion 5.14\noptions root=LABEL=/ ro\noptions quiet\nid a\n")
         assert entry.arguments == ("root=LABEL=/", "ro", "quiet")
