@@ -54,13 +54,14 @@ demo: collection
 	@$(ANSIBLE) $(BIN)/ansible-playbook hepix.vmimages.demo -e '{"hepix_vmimages_demo_report": "$(CURDIR)/$(REPORT)"}'
 	@cat $(REPORT)
 
-# Most tests wait for a process or a disk: one worker for each core. What a file's tests share is made once. The files
-# that take long are those of the integration: as the command names them they begin, or else one worker has such a file
-# left when the other has nothing to do.
-WORKERS = --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# Many tests wait for a process or a disk: one worker more than there are cores. What a file's tests share is made once.
+# The files that take long are those of the integration: as the command names them they begin, or else one worker has such
+# a file left when the others have nothing to do.
+WORKERS = --numprocesses $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 # What is applied to whole systems, and what follows the guides, takes minutes: it is for test-boot.
-WHOLE = $(wildcard tests/integration/test_role_*.py) tests/integration/test_guides.py tests/integration/test_instances.py
+WHOLE = $(wildcard tests/integration/test_role_*.py) tests/integration/vmcontext/test_role.py \
+	tests/integration/test_guides.py tests/integration/test_instances.py
 
 test: .venv/.tests collection
 	@tests/prepare

@@ -34,14 +34,18 @@ def ansible_environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, s
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "HEPIX_"))}
     return {
         **inherited,
+        "ANSIBLE_CALLBACKS_ENABLED": "packed",
+        "ANSIBLE_CALLBACK_PLUGINS": str(Path(__file__).parent / "callback"),
         "ANSIBLE_COLLECTIONS_PATH": os.environ.get("ANSIBLE_COLLECTIONS_PATH", str(collections)),
         "ANSIBLE_CONFIG": str(home / "ansible.cfg"),
         "ANSIBLE_HOME": str(home / "home"),
         # Ansible's own localhost is meant: no inventory, no connection.
         "ANSIBLE_INVENTORY_UNPARSED_WARNING": "false",
+        "ANSIBLE_LOAD_CALLBACK_PLUGINS": "true",
         "ANSIBLE_LOCALHOST_WARNING": "false",
         "ANSIBLE_NOCOLOR": "true",
         "ANSIBLE_REMOTE_TEMP": str(home / "tmp"),
+        "VMIMAGES_TEST_PACKED": str(tmp_path_factory.mktemp("packed")),
     }
 
 

@@ -28,6 +28,7 @@ class Grid:
     nginx: Nginx
     directory: Path
     environment: dict[str, str]
+    ahead: str = ""  # by how much the clock of all that is run is ahead, such as 2h
 
     @property
     def site(self) -> Path:
@@ -50,8 +51,7 @@ class Grid:
 
     def module(self, name: str, *, check: bool = False, **options: t.Any) -> dict[str, t.Any]:
         """Run one module through Ansible's own command, and return its result."""
-        program = str(Path(sys.executable).with_name("ansible"))
-        command = [program, "localhost", "-m", f"hepix.vmimages.{name}", "--diff"]
+        command = [*self._program("ansible"), "localhost", "-m", f"hepix.vmimages.{name}", "--diff"]
         done = subprocess.run(
             [*command, "-a", json.dumps(options), *(["--check"] if check else [])],
             check=False,
@@ -130,14 +130,7 @@ class Grid:
     def command(self, *arguments: str) -> tuple[int, t.Any]:
         """The `vmimages` command with --json: exit code and answer."""
         done = subprocess.run(
-            [
-                Path(sys.executable).with_name("vmimages"),
-                arguments[0],
-                "--state-dir",
-                self.site,
-                "--json",
-                *arguments[1:],
-            ],
+            [*self._program("vmimages"), arguments[0], "--state-dir", str(self.site), "--json", *arguments[1:]],
             check=False,
             capture_output=True,
             text=True,
@@ -145,6 +138,11 @@ class Grid:
         )
         assert done.stderr == ""
         return done.returncode, json.loads(done.stdout)
+
+    def _program(self, name: str) -> list[str]:
+        """A command of this environment, by its own clock."""
+        clock = ["faketime", "-f", f"+{self.ahead}"] if self.ahead else []
+        return [*clock, str(Path(sys.executable).with_name(name))]
 
     def state(self) -> dict[str, bytes]:
         """What makes up the site's state: all files but what is derived from them, or empty."""

@@ -9,7 +9,8 @@ once, as it is:
 ``expected_code``     every run must fail with this code, and change nothing
 ``expected``          conditions on the result of the first run, as ``result``
 
-What is refused, and what only answers a question, leaves nothing that a second round could find: check and run do.
+What is refused, what only answers a question, and what finds its work done leaves nothing that a second round could
+find: check and run do.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def expand(task: Task) -> list[Task]:
     wanted = {name: variables.pop(name) for name in KEYWORDS if name in variables}
     if not wanted:
         return [task]
-    runs = RUNS[:2] if "expected_code" in wanted or _only_reads(task) else RUNS
+    runs = RUNS if wanted.get("expected_change") and not _only_reads(task) else RUNS[:2]
     made = [
         {
             **task,

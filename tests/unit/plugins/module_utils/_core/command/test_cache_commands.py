@@ -18,10 +18,10 @@ from ansible_collections.hepix.vmimages.plugins.module_utils._core import main a
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.command.line import live
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.progress.board import Board
 
+from .conftest import Call
+
 IMAGE = "2b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1"
 DISK = os.urandom(70_000).ljust(1024 * 1024, b"\0")
-
-Call = t.Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
@@ -30,16 +30,6 @@ def site(bench: t.Any) -> t.Any:
     bench.subscribe()
     bench.decide("approve")
     return bench
-
-
-@pytest.fixture
-def call(bench: t.Any, capfd: pytest.CaptureFixture[str]) -> Call:
-    def run(name: str, *arguments: str) -> tuple[int, str, str]:
-        capfd.readouterr()
-        code = command.main([name, "--state-dir", str(bench.state_dir), *arguments])
-        return (code, *capfd.readouterr())
-
-    return run
 
 
 @pytest.mark.needs("qemu-img")

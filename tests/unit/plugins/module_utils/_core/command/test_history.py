@@ -7,46 +7,19 @@ from __future__ import annotations
 import json
 import time
 import typing as t
-from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-import pytest
-
-from ansible_collections.hepix.vmimages.plugins.module_utils._core import main as command
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.times import to_text
+
+from .conftest import Call
 
 IMAGE = "2b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1"
 OTHER_IMAGE = "e0f7a6f0-62c8-4b6e-8f56-7f2d6f0f7d11"
 LIST = "5d4ce0b3-4fb5-4bd0-9b0f-6c1ea2a57ee3"
 
-#: How a call of the command ended: exit code, standard output, standard error.
-Answer = tuple[int, str, str]
 
-
-@pytest.fixture
-def call(bench: t.Any, capfd: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
-    """`call("history", LIST)` with the site's state directory."""
-
-    def run(name: str, *arguments: str) -> Answer:
-        capfd.readouterr()
-        code = command.main([name, "--state-dir", str(bench.state_dir), *arguments])
-        return (code, *capfd.readouterr())
-
-    return run
-
-
-@pytest.fixture
-def site(bench: t.Any) -> t.Any:
-    """One approved image in the cache."""
-    bench.publish(bench.image())
-    bench.subscribe()
-    bench.decide("approve", reason="Tested.")
-    assert not bench.cache().failed
-    return bench
-
-
-def test_a_file_that_may_run_is_answered_with_its_path(site: t.Any, call: Callable[..., Answer]) -> None:
+def test_a_file_that_may_run_is_answered_with_its_path(site: t.Any, call: Call) -> None:
     path = call("verdict", IMAGE)[1].strip()
     assert call("verdict", path) == (0, f"{path}\n", "")
     copy = site.work / "copy.img"
@@ -57,13 +30,13 @@ def test_a_file_that_may_run_is_answered_with_its_path(site: t.Any, call: Callab
     assert call("verdict", "--hash", str(copy))[:2] == (0, f"{copy}\n")
 
 
-def test_a_tag_may_look_like_a_path(site: t.Any, call: Callable[..., Answer]) -> None:
+def test_a_tag_may_look_like_a_path(site: t.Any, call: Call) -> None:
     assert "not_found" in call("verdict", "no/tag")[2]
     assert "unknown_image" in call("verdict", "--tag", "no/tag")[2]
     assert call("verdict", "--tag", "worker")[0] == 0
 
 
-def test_who_else_holds_the_octets_is_said_beside_the_answer(site: t.Any, call: Callable[..., Answer]) -> None:
+def test_who_else_holds_the_octets_is_said_beside_the_answer(site: t.Any, call: Call) -> None:
     site.publish(site.image(), site.image(OTHER_IMAGE))
     site.subscribe(refresh="always")
     digest = json.loads(call("verdict", "--json", IMAGE)[1])["sha512"]
@@ -71,7 +44,7 @@ def test_who_else_holds_the_octets_is_said_beside_the_answer(site: t.Any, call: 
     assert IMAGE in err and OTHER_IMAGE in err and "2 images" in err
 
 
-def test_an_audit_never_ends_with_0(site: t.Any, call: Callable[..., Answer]) -> None:
+def test_an_audit_never_ends_with_0(site: t.Any, call: Call) -> None:
     when = to_text(datetime.now(timezone.utc))
     time.sleep(1.1)
     site.decide("blacklist", reason="CVE")
@@ -89,7 +62,7 @@ def test_an_audit_never_ends_with_0(site: t.Any, call: Callable[..., Answer]) ->
         assert code == 1 and "option_invalid" in err
 
 
-def test_whoever_may_not_open_the_catalogue_gets_the_same_answers(site: t.Any, call: Callable[..., Answer]) -> None:
+def test_whoever_may_not_open_the_catalogue_gets_the_same_answers(site: t.Any, call: Call) -> None:
     path, when = call("verdict", IMAGE)[1].strip(), to_text(datetime.now(timezone.utc))
     closed = ("--index", "/proc/no/such/index.sqlite", "--json")
     for arguments in ((path,), (IMAGE, "--at", when), ("worker", "--at", when)):
@@ -106,7 +79,7 @@ def test_whoever_may_not_open_the_catalogue_gets_the_same_answers(site: t.Any, c
     assert code == 1 and "file_unknown" in err
 
 
-def test_the_history_of_a_list_is_a_table(site: t.Any, call: Callable[..., Answer]) -> None:
+def test_the_history_of_a_list_is_a_table(site: t.Any, call: Call) -> None:
     site.publish(site.image(octets=b"newer"), site.image(OTHER_IMAGE))
     site.subscribe(refresh="always")
     for name in (LIST, site.uri):
@@ -123,7 +96,7 @@ def test_the_history_of_a_list_is_a_table(site: t.Any, call: Callable[..., Answe
     assert [one["identifier"] for one in told["difference"]["images"]["added"]] == [OTHER_IMAGE]
 
 
-def test_the_history_of_an_image_is_told(site: t.Any, call: Callable[..., Answer]) -> None:
+def test_the_history_of_an_image_is_told(site: t.Any, call: Call) -> None:
     path = call("verdict", IMAGE)[1].strip()
     for name in (IMAGE, "worker", path):
         code, out, _err = call("history", name)
@@ -133,12 +106,12 @@ def test_the_history_of_an_image_is_told(site: t.Any, call: Callable[..., Answer
     assert "unknown_image" in call("history", "nothing")[2]
 
 
-def test_the_history_of_an_endorser_needs_no_site(site: t.Any, call: Callable[..., Answer]) -> None:
+def test_the_history_of_an_endorser_needs_no_site(site: t.Any, call: Call) -> None:
     code, out, _err = call("history", "--history-dir", str(site.history_dir), LIST)
     assert (code, out.splitlines()[1].split()[:2]) == (0, ["1", "published,"])
 
 
-def test_a_changed_message_is_told_by_history_and_audit(site: t.Any, call: Callable[..., Answer]) -> None:
+def test_a_changed_message_is_told_by_history_and_audit(site: t.Any, call: Call) -> None:
     (message,) = (site.state_dir / "messages" / LIST).iterdir()
     message.write_bytes(message.read_bytes().replace(b"worker", b"walker"))
     for arguments in (("history", LIST), ("history", IMAGE), ("audit",)):

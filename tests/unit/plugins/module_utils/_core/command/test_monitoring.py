@@ -4,12 +4,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
 import sys
 import typing as t
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,31 +18,15 @@ from prometheus_client.parser import text_string_to_metric_families
 from ansible_collections.hepix.vmimages.plugins.module_utils._core import main as command
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.command.line import parser
 
+from .conftest import Call
+
 MODULE_UTILS = Path(command.__file__).resolve().parents[1]
 
-Call = Callable[..., tuple[int, str, str]]
-
 
 @pytest.fixture
-def status(bench: t.Any, capfd: pytest.CaptureFixture[str]) -> Call:
+def status(call: Call) -> Call:
     """`status("--check")` -> exit code, standard output, standard error."""
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        capfd.readouterr()
-        code = command.main(["status", "--state-dir", str(bench.state_dir), *arguments])
-        return code, *capfd.readouterr()
-
-    return run
-
-
-@pytest.fixture
-def site(bench: t.Any) -> t.Any:
-    """One approved image in the cache, in a list that comes over https."""
-    bench.publish()
-    bench.subscribe()
-    bench.decide("approve")
-    bench.cache()
-    return bench
+    return functools.partial(call, "status")
 
 
 def test_the_page_goes_to_a_file_or_to_standard_output(site: t.Any, status: Call) -> None:

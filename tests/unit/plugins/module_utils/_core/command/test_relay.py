@@ -10,34 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.hepix.vmimages.plugins.module_utils._core import main as command
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.command import relay
 from ansible_collections.hepix.vmimages.plugins.modules import imagelist_relay
 
+from .conftest import Call
+
 IMAGE = "2b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1"
 RELAY = "0f0a4b3c-0a3c-4d8e-9a53-51d5e0b6c1f4"
-
-Call = t.Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def site(bench: t.Any) -> t.Any:
-    """One approved image in the cache."""
-    bench.publish()
-    bench.subscribe()
-    bench.decide("approve")
-    bench.cache()
-    return bench
-
-
-@pytest.fixture
-def call(bench: t.Any, capfd: pytest.CaptureFixture[str]) -> Call:
-    def run(name: str, *arguments: str) -> tuple[int, str, str]:
-        capfd.readouterr()
-        code = command.main([name, "--state-dir", str(bench.state_dir), *arguments])
-        return (code, *capfd.readouterr())
-
-    return run
 
 
 @pytest.fixture

@@ -4,10 +4,8 @@
 
 from __future__ import annotations
 
-import json
 import typing as t
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import timedelta
 
 import pytest
@@ -16,19 +14,7 @@ from cryptography.hazmat.primitives import hashes
 from ansible_collections.hepix.vmimages.plugins.module_utils._core import main as command
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.times import to_text
 
-
-@dataclass(frozen=True)
-class Answer:
-    """How a call of the command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> t.Any:
-        return json.loads(self.out)
-
+from .conftest import Answer
 
 Verify = Callable[..., Answer]
 

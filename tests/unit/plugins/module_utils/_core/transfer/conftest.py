@@ -90,6 +90,7 @@ class RawServer:
         self._listener.settimeout(LIFE)
         self._script = script
         self.connections = 0
+        self.outlived = False  # whether a script came to its end before its client did
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._serve, daemon=True).start()
 
@@ -107,6 +108,7 @@ class RawServer:
         connection.settimeout(LIFE)
         with contextlib.suppress(OSError), connection:
             self._script(connection)
+            self.outlived = True
 
     def close(self) -> None:
         self._listener.close()

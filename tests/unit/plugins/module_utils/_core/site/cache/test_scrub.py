@@ -182,10 +182,7 @@ def test_the_site_s_rate_is_heeded(world: World) -> None:
     world.sync()
     started = time.monotonic()
     world.sync(verify=True, upkeep=NO_LIMITS.with_options({"scrub_rate": "1 MB"}))
-    slow = time.monotonic() - started
-    started = time.monotonic()
-    world.sync(verify=True)
-    assert slow - (time.monotonic() - started) > 0.4
+    assert time.monotonic() - started > 0.4
 
 
 def test_what_was_read_leaves_the_page_cache_to_others(world: World) -> None:
