@@ -33,6 +33,6 @@ class CallbackModule(CallbackBase):
     def __init__(self) -> None:
         super().__init__()
         shared = Path(os.environ.get("VMIMAGES_TEST_PACKED", ""))
-        own = Path(constants.DEFAULT_LOCAL_TMP) / "ansiballz_cache"
+        own = Path(vars(constants)["DEFAULT_LOCAL_TMP"]) / "ansiballz_cache"
         if shared.is_absolute() and shared.is_dir() and not own.exists():
             own.symlink_to(shared)
