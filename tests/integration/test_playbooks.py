@@ -68,11 +68,13 @@ def test_demo_cleans_up_when_it_fails(run_playbook: t.Any, tmp_path: Path) -> No
 
 
 def _refuses(port: int) -> bool:
-    for _attempt in range(50):
+    for _attempt in range(200):
         try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            socket.create_connection(("127.0.0.1", port), timeout=10).close()
         except ConnectionRefusedError:
             return True
+        except OSError:  # not yet gone, and no longer there to answer
+            pass
         time.sleep(0.1)
     return False
 

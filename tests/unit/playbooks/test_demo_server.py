@@ -52,10 +52,12 @@ def test_the_command_ends_when_its_port_file_goes(demo_server: t.Any, pki: t.Any
 
 
 def _ends(port: int) -> bool:
-    for _attempt in range(100):
+    for _attempt in range(200):
         try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            socket.create_connection(("127.0.0.1", port), timeout=10).close()
         except ConnectionRefusedError:
             return True
+        except OSError:  # not yet gone, and no longer there to answer
+            pass
         time.sleep(0.1)
     return False
