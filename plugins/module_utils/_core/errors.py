@@ -172,7 +172,7 @@ REMEDIES: t.Final[t.Mapping[str, str]] = {
     "copy_refused": "Name another directory for the copy (scratch_dir), or remove what is in its place.",
     "image_busy": "Shut down what uses the image, or unmount it there, and try again.",
     "disk_malformed": "Check the image: its partition table or a file system in it is not what its size allows.",
-    "system_not_found": "Check the image: a system is found by /etc/fstab, or /etc/passwd, on ext2, ext3, ext4, xfs or btrfs.",
+    "system_not_found": "Check the image: a system has /etc/fstab or /etc/passwd, on ext2, ext3, ext4, xfs or btrfs.",
     "filesystem_ambiguous": "Give every file system of the image a label and a UUID of its own.",
     "tool_missing": "Install the named program on this machine.",
     "mount_clash": "Unmount what is mounted there (state absent), or choose another directory.",
