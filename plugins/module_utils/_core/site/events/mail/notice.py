@@ -29,6 +29,8 @@ if t.TYPE_CHECKING:
 _MAX_LINE: t.Final = 998
 _POLICY: t.Final = email.policy.SMTP.clone(max_line_length=_MAX_LINE)
 _MAX_IMAGES: t.Final = 50
+#: A list may name a thousand endorsers: the site is nobody's way to send as many letters.
+_MAX_RECIPIENTS: t.Final = 10
 _MAX_TEXT: t.Final = 2000
 _MAX_TITLE: t.Final = 120
 _PATH: t.Final = re.compile(r"(?<![^\s'\"(\[,;:=])(?:file:/*)?/(?!/)[^\s'\"),;:\]]+")
@@ -45,11 +47,9 @@ def compose(catalogue: Catalogue, teller: Teller, settings: Settings, happening:
     site = settings.site or sender.rpartition("@")[2]
     message = EmailMessage(policy=_POLICY)
     message["From"] = sender
-    recipients = (
-        list(dict.fromkeys(item.email for item in listed.endorsers if is_address(item.email))) if listed else []
-    )
-    if recipients:
-        message["To"] = ", ".join(recipients)
+    named = [item.email for item in listed.endorsers if is_address(item.email)] if listed else []
+    if named:
+        message["To"] = ", ".join([*dict.fromkeys(named)][:_MAX_RECIPIENTS])
     if copies:
         message["Cc"] = ", ".join(copies)
     message["Subject"] = _subject(happening, listed, site)

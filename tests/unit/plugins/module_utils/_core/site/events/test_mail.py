@@ -145,6 +145,16 @@ def _two_lists(world: World) -> str:
     return other
 
 
+def test_a_list_of_many_endorsers_is_no_way_to_write_to_all_of_them(mailing: Stage, postbox: Postbox) -> None:
+    world = mailing.world
+    signer = world.pki.endorser
+    named = [{"hv:x509": {"hv:dn": signer.dn, "hv:ca": signer.ca, "hv:email": f"v{n}@example.org"}} for n in range(500)]
+    _subscribed(world, **{"hv:endorser": named})
+    world.decide("blacklist", IMAGE)
+    mailing.dispatch()
+    assert [envelope.rcpt_tos for envelope in postbox.envelopes] == [[f"v{n}@example.org" for n in range(10)]]
+
+
 def test_a_blacklisted_list_reaches_its_endorser(mailing: Stage, postbox: Postbox) -> None:
     world = mailing.world
     other = _two_lists(world)
