@@ -7,7 +7,7 @@ from __future__ import annotations
 import traceback
 import typing as t
 
-from .._core.errors import REMEDIES, VmimagesError
+from .._core.errors import REMEDIES, SiteError, VmimagesError
 from .._core.outcome import Outcome
 from .._core.plain import plain
 from .dependencies import Library, ensure
@@ -29,6 +29,7 @@ def run(
     """
     ensure(module, needs)
     try:
+        _refuse_nul(module.params)
         result = work(module)
         answer = _from_outcome(module, result) if isinstance(result, Outcome) else {**plain(result), "changed": False}
     except VmimagesError as error:
@@ -36,6 +37,20 @@ def run(
     except Exception as error:
         _fail_defect(module, error)
     module.exit_json(**answer)
+
+
+def _refuse_nul(options: t.Mapping[str, t.Any]) -> None:
+    """No path, name or address holds a NUL character, which every system call meets with an error of its own."""
+    for option, value in options.items():
+        waiting = [value]
+        while waiting:
+            one = waiting.pop()
+            if isinstance(one, str) and "\0" in one:
+                raise SiteError("option_invalid", f"{option}: it holds a NUL character.", option=option)
+            if isinstance(one, (list, tuple)):
+                waiting.extend(one)
+            elif isinstance(one, t.Mapping):
+                waiting.extend(one.values())
 
 
 def fail(module: AnsibleModule, error: VmimagesError, **result: t.Any) -> t.NoReturn:

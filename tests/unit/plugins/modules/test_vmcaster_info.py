@@ -112,3 +112,9 @@ def test_another_file_is_refused_and_nothing_is_made(bench: t.Any, tmp_path: Pat
     assert bench.run("vmcaster_info", {"database": str(tmp_path / "text")})["code"] == "publish_invalid"
     assert bench.run("vmcaster_info", {"database": str(tmp_path / "absent")})["code"] == "not_found"
     assert not (tmp_path / "absent").exists()
+
+
+def test_a_nul_in_an_option_is_refused_in_words(bench: t.Any) -> None:
+    assert bench.run("vmcaster_info", {"database": "/tmp/\0"})["code"] == "option_invalid"
+    result = bench.run("imagelist_info", {"src": "/x", "endorsers": [{"dn": "/CN=\0", "ca": "/CN=x"}]})
+    assert (result["code"], result["context"]) == ("option_invalid", {"option": "endorsers"})
