@@ -593,7 +593,6 @@ from ansible_collections.hepix.vmimages.plugins.module_utils._core.outcome impor
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site import settings
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.cache.sync import sync
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.cache.work import Limits
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.lists.refresh import refresh
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.progress.telling import telling
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.store.catalogue import Catalogue
 
@@ -641,7 +640,11 @@ def bring_up_to_date(module: AnsibleModule) -> Outcome:
         )
         board = stack.enter_context(telling(catalogue.state, "image_cache", dry=check, **(options["watched"] or {})))
         upkeep = settings.upkeep(catalogue.state.path, options, catalogue.warn)
-        refreshed = refresh(catalogue, lists=options["lists"], check=check) if options["refresh"] else Outcome(False)
+        refreshed = Outcome(False)
+        if options["refresh"]:
+            from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.lists.refresh import refresh
+
+            refreshed = refresh(catalogue, lists=options["lists"], check=check)
         synced = sync(
             catalogue,
             lists=options["lists"],

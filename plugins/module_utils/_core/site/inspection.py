@@ -16,7 +16,8 @@ from ..imagelist.fields import read_document
 from ..imagelist.model import IMAGES, Image, ImageList, SignedList
 from ..times import to_text
 from ..trust import anchors
-from ..trust.message.smime import MAX_MESSAGE, read_message
+from ..trust.message.limits import MAX_MESSAGE
+from ..trust.message.smime import read_message
 from ..trust.steps import Explanation
 from .access import Access
 from .judgement.path_status import verify

@@ -19,7 +19,7 @@ from ...transfer.atomic import write_atomic
 from ...transfer.checksum import Digest
 from ...transfer.upload.base import Payload, Uploader
 from ...transfer.upload.rules import UploadRule, target_for, uploader_for
-from ...trust.message.smime import MAX_MESSAGE
+from ...trust.message.limits import MAX_MESSAGE
 from ..files import FileBook
 
 ABSENT: t.Final = "absent"

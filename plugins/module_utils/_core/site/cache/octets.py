@@ -15,9 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import TransferError
-from ...imagelist.model import CHECKSUM
 from ...transfer.checksum import digest_file
-from ...transfer.fetch import fetch_file
 from ..judgement.records import stat_record
 
 if t.TYPE_CHECKING:
@@ -92,6 +90,8 @@ def download(
 
     Ends with CancelledError soon after `stopped` is set, so that nobody waits for gigabytes after an interruption.
     """
+    from ...transfer.fetch import fetch_file
+
     fetched = fetch_file(
         row["uri"],
         directory,
@@ -134,4 +134,6 @@ def _checksums(row: sqlite3.Row) -> dict[str, str]:
     """The checksums that the endorser states, sha512 among them: name -> hexadecimal."""
     metadata = json.loads(row["metadata"])
     # As in the reader, an empty text states nothing.
+    from ...imagelist.model import CHECKSUM
+
     return {key[len(CHECKSUM) :]: text for key, text in metadata.items() if key.startswith(CHECKSUM) and text}

@@ -14,7 +14,6 @@ from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPo
 
 from ...errors import VmimagesError, unexpected
 from ...transfer.policy import Policy, host_of
-from ...transfer.session import Session
 from ..judgement.assess import subscription_of
 from . import files, moves, octets
 from .plan import Step, Wanted
@@ -24,6 +23,7 @@ from .verdicts import Verdicts
 if t.TYPE_CHECKING:
     from pathlib import Path
 
+    from ...transfer.session import Session
     from ..store.catalogue import Catalogue, Writer
     from .room.space import Room
     from .scrub import Pace
@@ -198,6 +198,8 @@ class Work:
 
     def _session(self, policy: Policy) -> Session:
         if policy not in self._sessions:
+            from ...transfer.session import Session
+
             self._sessions[policy] = Session(policy)
         return self._sessions[policy]
 

@@ -16,7 +16,6 @@ import time
 import typing as t
 from pathlib import Path
 
-from ...disks.derive import Derived, derive
 from ...errors import DiskError, TransferError, VmimagesError, unexpected
 from ...transfer.atomic import listed, make_directory, replace, storage_errors
 from ..cache.plan import proves, record_of
@@ -26,6 +25,7 @@ from .plan import Task, orphans, present
 if t.TYPE_CHECKING:
     import sqlite3
 
+    from ...disks.derive import Derived
     from ..cache.room.in_use import InUse
     from ..cache.room.space import Room
     from ..cache.run import Run
@@ -119,6 +119,8 @@ def _make(catalogue: Catalogue, task: Task, run: Run, room: Room, work: Path, mo
     started = time.monotonic()
     if task.stated is None:
         return
+    from ...disks.derive import derive
+
     for made in _each(derive(source, task.stated, task.formats, work, most=most, guard=guard)):
         with catalogue.writing() as writer:
             _admit(writer, task, made, source, run, time.monotonic() - started)

@@ -12,13 +12,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 from ...endorserlist.kinds import ENDORSER_LIST
-from ...endorserlist.model import EndorserList
 from ...errors import SiteError, TrustError, VmimagesError, unexpected
-from ...imagelist.check import content_digest
-from ...imagelist.difference import Sides, compare
-from ...imagelist.model import ImageList
 from ...times import from_text, to_text
-from ...trust.certificates import der_of
 from ..endorsers import members
 from ..judgement.assess import pending_rebaseline, subscription_of
 from ..judgement.path_status import AnchorStore, Judge
@@ -29,6 +24,7 @@ from .polls import note_poll
 from .report import ListReport
 
 if t.TYPE_CHECKING:
+    from ...imagelist.difference import Sides
     from ..judgement.records import ListRecord
     from ..store.catalogue import Catalogue, Writer
 
@@ -63,6 +59,10 @@ def report_on(catalogue: Catalogue, name: str, subscription: Subscription, offer
     told = ListReport(name, subscription.uri, offer.status, previous, previous, endorsers=_nobody(subscription))
     if offer.status not in ("new", "renewed"):
         return told
+    from ...endorserlist.model import EndorserList
+    from ...imagelist.difference import compare
+    from ...imagelist.model import ImageList
+
     _verified, content = require_message(offer)
     told = replace(told, version=content.version)
     if isinstance(content, EndorserList):
@@ -89,6 +89,9 @@ def report_on(catalogue: Catalogue, name: str, subscription: Subscription, offer
 
 def acceptance(writer: Writer, name: str, offer: Offer) -> tuple[str, dict[str, t.Any]]:
     """Store the message of an offer that was just judged, and return the journal event that makes it accepted."""
+    from ...imagelist.check import content_digest
+    from ...trust.certificates import der_of
+
     verified, content = require_message(offer)
     message, digest = writer.archive(name, offer.octets)
     return (
@@ -203,7 +206,11 @@ def unchanged_report(subscription: Subscription, name: str, version: str) -> Lis
 
 def _nobody(subscription: Subscription) -> Sides | None:
     """No change among the endorsers of an endorser list; an image list has none."""
-    return Sides((), (), ()) if subscription.kind == ENDORSER_LIST else None
+    if subscription.kind != ENDORSER_LIST:
+        return None
+    from ...imagelist.difference import Sides
+
+    return Sides((), (), ())
 
 
 def _note_refusal(catalogue: Catalogue, name: str, offer: Offer, error: TrustError) -> None:

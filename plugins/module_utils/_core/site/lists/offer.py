@@ -11,15 +11,14 @@ from datetime import datetime
 
 from ...endorserlist.kinds import KINDS
 from ...errors import SiteError, TrustError, VmimagesError
-from ...imagelist.check import content_digest
-from ...transfer.fetch import Validators, fetch_message
-from ...trust.message.smime import MAX_MESSAGE
+from ...trust.message.limits import MAX_MESSAGE
 from ..judgement.path_status import AnchorStore, verify
 from ..subscription import Subscription
 
 if t.TYPE_CHECKING:
     from ...imagelist.model import SignedList
     from ...transfer.session import Session
+    from ...transfer.sources import Validators
     from ...trust.verify import Verified
     from ..endorsers.warrants import Authorisation
 
@@ -82,6 +81,8 @@ def fetch_offer(
 
     `session` keeps connections for further lists; without it there is one for this question.
     """
+    from ...transfer.fetch import fetch_message
+
     policy = session.policy if session else subscription.policy(content=False)
     try:
         fetched = fetch_message(
@@ -123,6 +124,8 @@ def judge_octets(
         set_aside=last.set_aside if last else (),
     )
     status = "new"
+    from ...imagelist.check import content_digest
+
     if last is not None and content_digest(verified.content) == last.content_sha512:
         status = "renewed" if not last.stands or verified.signer.not_after > last.not_after else "same"
     return Offer(

@@ -9,10 +9,10 @@ import typing as t
 from datetime import datetime
 
 from ...times import from_text, to_text
-from ...transfer.fetch import Validators
 
 if t.TYPE_CHECKING:
     from ...errors import VmimagesError
+    from ...transfer.sources import Validators
     from ..judgement.records import ListRecord
     from ..store.catalogue import Catalogue
     from .offer import Accepted, Offer
@@ -34,6 +34,8 @@ def note_poll(catalogue: Catalogue, name: str, uri: str, offer: Offer, error: Vm
     elif offer.status == "unchanged":
         catalogue.note("UPDATE polls SET refreshed = ?, checked = ? WHERE list_id = ?", now, now, name)
     else:
+        from ...transfer.sources import Validators
+
         validators = offer.validators or Validators(etag=None, last_modified=None)
         catalogue.note(
             "INSERT OR REPLACE INTO polls VALUES (?, ?, ?, ?, ?, ?, NULL, NULL)",
@@ -76,6 +78,8 @@ def validators_for(record: ListRecord, last: Accepted | None) -> Validators | No
         return None
     if last is not None and (not last.stands or last.rebaseline is not None):
         return None
+    from ...transfer.sources import Validators
+
     return Validators(etag=poll["etag"], last_modified=poll["last_modified"])
 
 

@@ -85,6 +85,7 @@ def judging() -> None:
 
 def everything() -> None:
     """What any work on a catalogue needs, the network's part included: 0.3 s."""
+    from ...disks import derive  # noqa: F401
     from ...endorserlist import writer as endorsers_writer  # noqa: F401
     from ...imagelist import writer  # noqa: F401
     from ...transfer import fetch, session  # noqa: F401

@@ -16,7 +16,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ..atomic import write_atomic
-from ..sources import Validators
+
+if t.TYPE_CHECKING:
+    from ..sources import Validators
 
 #: The end of the record's name, after that of the unfinished file.
 SUFFIX: t.Final = ".resume"
@@ -77,6 +79,8 @@ def read(path: Path) -> t.Optional[Record]:
             document = json.loads(stream.read(_MAX_OCTETS))
         if document.pop("format") != 1:
             return None
+        from ..sources import Validators
+
         record = Record(**{**document, "validators": Validators(**document["validators"])})
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None

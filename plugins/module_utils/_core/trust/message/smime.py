@@ -14,12 +14,12 @@ from ...errors import PublishError, TrustError
 from .. import certificates, library, steps
 from ..credentials import keys
 from . import cms, mime
+from .limits import MAX_MESSAGE
 
 if t.TYPE_CHECKING:
     from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-MAX_MESSAGE: t.Final = 8 * 1024 * 1024
 Form = t.Literal["as sent", "canonical", "opaque"]
 SIGNING_DIGESTS: t.Final = ("sha256", "sha384", "sha512")
 

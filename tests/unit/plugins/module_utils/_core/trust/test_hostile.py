@@ -28,7 +28,7 @@ from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust import 
     verify,
 )
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.credentials import keys
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.message import mime, smime
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.message import limits, mime, smime
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.naming import names, policies
 
 #: CPU seconds; on an idle machine each takes under one.
@@ -50,7 +50,7 @@ def ends_soon(action: t.Callable[[], object]) -> str:
     return code
 
 
-def filled(head: bytes, unit: bytes, size: int = smime.MAX_MESSAGE) -> bytes:
+def filled(head: bytes, unit: bytes, size: int = limits.MAX_MESSAGE) -> bytes:
     return head + unit * ((size - len(head)) // len(unit))
 
 
@@ -81,14 +81,14 @@ MIME_SHAPES: t.Final[dict[str, bytes]] = {
 @pytest.mark.parametrize("shape", MIME_SHAPES)
 def test_hostile_mime(corpus: t.Any, shape: str) -> None:
     message = MIME_SHAPES[shape]
-    assert len(message) <= smime.MAX_MESSAGE
+    assert len(message) <= limits.MAX_MESSAGE
     assert ends_soon(lambda: verify.verify_message(message, corpus.anchors(), corpus.when))
 
 
 @pytest.mark.parametrize("line", [b"\n", b"\r\n", b"\r"])
 def test_a_content_of_line_ends(corpus: t.Any, line: bytes) -> None:
     cms = mime.split(corpus.message("ok-openssl-cms-rsa")).cms
-    message = mime.join(line * ((smime.MAX_MESSAGE - 20_000) // len(line)), cms, micalg="x", boundary="Q")
+    message = mime.join(line * ((limits.MAX_MESSAGE - 20_000) // len(line)), cms, micalg="x", boundary="Q")
     assert ends_soon(lambda: verify.verify_message(message, corpus.anchors(), corpus.when)) == "digest_mismatch"
 
 

@@ -226,7 +226,7 @@ def test_what_cannot_be_made_fails_with_its_code_and_the_image_is_there(
 def test_an_ova_with_two_disks_is_refused_and_not_unpacked_again_every_hour(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ansible_collections.hepix.vmimages.plugins.module_utils._core.site.derived import work
+    from ansible_collections.hepix.vmimages.plugins.module_utils._core.disks import derive
 
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w") as archive:
@@ -234,7 +234,7 @@ def test_an_ova_with_two_disks_is_refused_and_not_unpacked_again_every_hour(
             archive.addfile(tarfile.TarInfo(name))
     _publish(world, gzip.compress(stream.getvalue()), "ova.gz", formats=["raw"])
     assert _codes(world.sync()) == ["archive_disks"]
-    monkeypatch.setattr(work, "derive", lambda *_arguments, **_options: pytest.fail("it was unpacked again"))
+    monkeypatch.setattr(derive, "derive", lambda *_arguments, **_options: pytest.fail("it was unpacked again"))
     assert _codes(world.sync()) == ["archive_disks"]
     assert _codes(world.sync(check=True)) == ["archive_disks"]
 

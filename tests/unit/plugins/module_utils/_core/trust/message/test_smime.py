@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.errors import PublishError, TrustError
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust import verify
-from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.message import smime
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.trust.message import limits, smime
 
 
 def openssl(*arguments: t.Any, octets: bytes | None = None) -> bytes:
@@ -201,7 +201,7 @@ def test_changed_octets_of_the_signature_are_seen(corpus: t.Any) -> None:
 
 def test_the_size_cap(corpus: t.Any) -> None:
     octets = corpus.message("ok-openssl-cms-rsa")
-    padded = octets + b"\n" * (smime.MAX_MESSAGE - len(octets))
+    padded = octets + b"\n" * (limits.MAX_MESSAGE - len(octets))
     assert verify.verify_message(padded, corpus.anchors(), corpus.when)
     assert refused(padded + b"\n", corpus) == "too_large"
 
