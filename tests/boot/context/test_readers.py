@@ -45,19 +45,19 @@ umount /mnt
 ONE: t.Final = r"""#!/bin/bash
 [ "$1" = start ] || exit 0
 disk=$(blkid -l -t LABEL=CONTEXT -o device | grep -v ^/dev/loop)
-mkdir -p /run/one /run/copies
+mkdir -p /run/one /var/lib/copies
 mount -o ro "$disk" /run/one || exit
-cp /run/one/context.sh /run/copies/
-. /run/copies/context.sh
-export $(sed -n 's/^\([A-Za-z0-9_-]*\)=.*/\1/p' /run/copies/context.sh)
+cp /run/one/context.sh /var/lib/copies/
+. /var/lib/copies/context.sh
+export $(sed -n 's/^\([A-Za-z0-9_-]*\)=.*/\1/p' /var/lib/copies/context.sh)
 echo "@@ one-context: $disk, ${GREETING%%$'\n'*}, ${SET_HOSTNAME%%.*}"
 echo "$SSH_PUBLIC_KEY" | while read key; do echo "@@ one-context: $key"; done
 cd /run/one || exit
-printf '%s\n' "$START_SCRIPT" >/run/copies/start
-cp init.sh /run/copies/
-chmod +x /run/copies/*
-/run/copies/start
-/run/copies/init.sh
+printf '%s\n' "$START_SCRIPT" >/var/lib/copies/start
+cp init.sh /var/lib/copies/
+chmod +x /var/lib/copies/*
+/var/lib/copies/start
+/var/lib/copies/init.sh
 cd / && umount /run/one
 """
 KEYS: t.Final = ["ssh-ed25519 AAAA somebody", "ssh-rsa BBBB 'other' $(touch /executed)"]
