@@ -186,6 +186,7 @@ options:
       path:
         description:
           - The file or the block device. When left out, a file in O(directory) with the instance's name.
+          - A node such as C(/dev/sdb) is refused where there is a link to it that lasts, as in C(/dev/disk/by-id).
         type: path
       format:
         description:
@@ -333,6 +334,7 @@ options:
     type: path
 notes:
   - Instances that were not made by this module, or have no record, are neither changed nor removed.
+  - Calls on one instance at the same moment wait for each other, for ten minutes at most.
 seealso:
   - module: hepix.vmimages.image_instance_info
   - module: hepix.vmimages.context_iso
