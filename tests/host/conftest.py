@@ -26,7 +26,7 @@ from ansible_collections.hepix import vmimages
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.endorser.publish import PublishSpec, publish
 
 from ..integration.nginx import Nginx, serve
-from .machines import Machine, Network, base_tree, machine, network, network_apart, run
+from .machines import Machine, Network, libvirt_layer, machine, network, network_apart, run
 
 LIST = "5d4ce0b3-4fb5-4bd0-9b0f-6c1ea2a57ee3"
 IMAGE = "2b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1"
@@ -47,6 +47,7 @@ class Site:
     endorser: Nginx
     cache: Machine
     node: Machine
+    hypervisor: Machine
     squid: Path
     inventory: dict[str, t.Any]
     runs: dict[str, subprocess.CompletedProcess[str]] = field(default_factory=dict)
@@ -94,9 +95,9 @@ class Site:
             },
         )
 
-    def changed(self, **variables: t.Any) -> dict[str, int]:
+    def changed(self, *options: str, **variables: t.Any) -> dict[str, int]:
         """Apply the playbook, which must succeed; how much it changed on each host."""
-        return changes(self.apply(**variables))
+        return changes(self.apply(*options, **variables))
 
 
 def changes(done: subprocess.CompletedProcess[str]) -> dict[str, int]:
@@ -169,13 +170,13 @@ def _crl_server(anchors: Path, crls: Path) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def site(place: Path, demo_ca: t.Any, now: t.Any, wheelhouse: Path) -> Iterator[Site]:
-    """Two machines that have never seen a role, and all that there is around them."""
+    """Three machines that have never seen a role, and all that there is around them."""
     pki = demo_ca.DemoCA(place / "pki", now)
     pki.make()
     tls = {name: _host_certificate(pki, name) for name in NAMES}
     run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", place / "key")
     # It is made of packages that are fetched: from the next line on there is no way to the world.
-    base_tree()
+    layer = libvirt_layer()
     with contextlib.ExitStack() as stack:
         stack.enter_context(network_apart())
         service = stack.enter_context(network("vmimages-svc", SERVICE))
@@ -188,12 +189,25 @@ def site(place: Path, demo_ca: t.Any, now: t.Any, wheelhouse: Path) -> Iterator[
         known = {**NAMES, "crl.example.org": service.address(1)}
         cache = stack.enter_context(machine("cache", service, 2, place, known))
         # It does not know the names either: its way is the squid.
-        node = stack.enter_context(machine("node", nodes, 2, place, {"crl.example.org": nodes.address(1)}))
-        for each in (cache, node):
+        known = {"crl.example.org": nodes.address(1)}
+        node = stack.enter_context(machine("node", nodes, 2, place, known))
+        hypervisor = stack.enter_context(machine("hypervisor", nodes, 3, place, known, layer))
+        for each in (cache, node, hypervisor):
             shutil.copytree(wheelhouse, each.root / "srv/wheels")
+        _prepare_hypervisor(hypervisor)
         inventory = _inventory(place, pki, endorser, (squid.parent / "address").read_text())
         _bring_credentials(pki, cache, tls["cache.example.org"])
-        yield Site(place, pki, endorser, cache, node, squid, inventory)
+        yield Site(place, pki, endorser, cache, node, hypervisor, squid, inventory)
+
+
+def _prepare_hypervisor(host: Machine) -> None:
+    """What an administrator has made of it: a file system for the images, and a user who may become root."""
+    # The control groups of the machine below may not be its own to write.
+    host.run("sh", "-c", "echo 'cgroup_controllers = []' >>/etc/libvirt/qemu.conf")
+    host.run("sh", "-c", "mkdir /srv/images && mount -t tmpfs -o mode=0755 images /srv/images")
+    host.run("useradd", "--create-home", "admin")
+    host.run("sh", "-c", "mkdir ~admin/.ssh && cp /root/.ssh/authorized_keys ~admin/.ssh && chown -R admin ~admin/.ssh")
+    host.run("sh", "-c", "echo 'admin ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/admin")
 
 
 def _host_certificate(pki: t.Any, name: str) -> Path:
@@ -217,7 +231,13 @@ def _bring_credentials(pki: t.Any, cache: Machine, tls: Path) -> None:
     shutil.copy(tls / "server.pem", cache.root / "etc/grid-security/hostcert.pem")
     shutil.copy(tls / "server.key", cache.root / "etc/grid-security/hostkey.pem")
     shutil.copy(robot.certificate_path, cache.root / "etc/hepix-vmimages/relay/usercert.pem")
-    shutil.copy(robot.key_path, cache.root / "etc/hepix-vmimages/relay/userkey.pem")
+    relay = cache.root / "etc/hepix-vmimages/relay"
+    run(
+        "openssl", "pkcs8", "-topk8", "-in", robot.key_path, "-passout", "pass:a robot's", "-out", relay / "userkey.pem"
+    )
+    (relay / "passphrase").write_text("a robot's\n")
+    for secret in ("userkey.pem", "passphrase"):
+        (relay / secret).chmod(0o400)
 
 
 def _inventory(place: Path, pki: t.Any, endorser: Nginx, proxy: str) -> dict[str, t.Any]:
@@ -252,8 +272,6 @@ def _inventory(place: Path, pki: t.Any, endorser: Nginx, proxy: str) -> dict[str
         "endorsers": [{"dn": robot_dn, "ca": sub.ca}],
         "ca_path": ca_path,
         "allow_private": True,
-        "new_images": "cache",
-        "proxy": proxy,
     }
     caches = {
         "image_cache_web": True,
@@ -268,6 +286,7 @@ def _inventory(place: Path, pki: t.Any, endorser: Nginx, proxy: str) -> dict[str
             "title": "Images of the example site",
             "certificate": "/etc/hepix-vmimages/relay/usercert.pem",
             "private_key": "/etc/hepix-vmimages/relay/userkey.pem",
+            "passphrase_file": "/etc/hepix-vmimages/relay/passphrase",
         },
         "image_cache_subscriptions": [subscription],
         "image_cache_decisions": [{"decision": "approve", "tags": ["worker"], "reason": "Tested."}],
@@ -277,10 +296,18 @@ def _inventory(place: Path, pki: t.Any, endorser: Nginx, proxy: str) -> dict[str
             "vars": common,
             "children": {
                 "image_caches": {"hosts": {"cache": {"ansible_host": f"{SERVICE}.2"}}, "vars": caches},
-                "hypervisors": {"hosts": {}},
+                "hypervisors": {
+                    "hosts": {"hypervisor": {"ansible_host": f"{NODES}.3", "ansible_user": "admin"}},
+                    "vars": {
+                        "hypervisor_relay": relayed,
+                        "hypervisor_proxy": proxy,
+                        "hypervisor_grace": "2s",
+                        "hypervisor_state_dir": "/srv/images",
+                    },
+                },
                 "image_nodes": {
                     "hosts": {"node": {"ansible_host": f"{NODES}.2"}},
-                    "vars": {"image_cache_subscriptions": [relayed]},
+                    "vars": {"image_cache_subscriptions": [{**relayed, "new_images": "cache", "proxy": proxy}]},
                 },
             },
         }

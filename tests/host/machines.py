@@ -24,6 +24,8 @@ from ..boot import images
 
 SUITE = "bookworm"
 INCLUDED = "systemd-sysv,dbus,python3-apt,iproute2,openssh-server,ca-certificates,curl"
+#: What makes a machine one that runs guests, and that is administrated by somebody.
+LIBVIRT = ("sudo", "libvirt-daemon-system", "libvirt-clients", "qemu-system-x86", "qemu-utils")
 #: In the apt cache of a tree, not installed.
 AT_HAND = ("python3-venv", "nginx", "openssl", "fetch-crl", "igtf-policy-classic")
 FETCH = "-q -y -o APT::Install-Recommends=true --download-only"
@@ -51,9 +53,36 @@ def base_tree() -> Path:
         "--customize-hook=ln -sf /dev/null $1/etc/systemd/system/systemd-networkd-wait-online.service",
         SUITE,
     ]
+    return _kept(" ".join(recipe), lambda part: run(*recipe, part, mirror, timeout=900))
+
+
+def libvirt_layer() -> Path:
+    """What the packages of libvirt and QEMU lay over the base tree."""
+    base = base_tree()
+    install = ("apt-get", "-q", "-y", "-o", "Dpkg::Options::=--force-unsafe-io", "--no-install-recommends", "install")
+
+    def make(part: Path) -> None:
+        work, root = part.with_suffix(".work"), part.with_suffix(".root")
+        for path in (work, root):
+            shutil.rmtree(path, ignore_errors=True)
+            path.mkdir()
+        options = f"lowerdir={base},upperdir={part},workdir={work}"
+        run("mount", "-t", "overlay", "overlay", "-o", options, root)
+        try:
+            run("env", "DEBIAN_FRONTEND=noninteractive", "chroot", root, *install, *LIBVIRT, timeout=600)
+        finally:
+            run("umount", root)
+            shutil.rmtree(work)
+            root.rmdir()
+
+    return _kept(f"{base.name} {' '.join((*install, *LIBVIRT))}", make)
+
+
+def _kept(recipe: str, make: t.Callable[[Path], object]) -> Path:
+    """The directory that this recipe has filled, now or before."""
     # Not within the checkout, which tools copy whole: no host's links into /proc can be copied.
     kept = images.cache() / "hosts"
-    tree = kept / f"{SUITE}-{hashlib.sha256(' '.join(recipe).encode()).hexdigest()[:16]}"
+    tree = kept / f"{SUITE}-{hashlib.sha256(recipe.encode()).hexdigest()[:16]}"
     if not tree.is_dir():
         kept.mkdir(parents=True, exist_ok=True)
         kept.chmod(0o755)
@@ -61,7 +90,7 @@ def base_tree() -> Path:
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(mode=0o755)
         try:
-            run(*recipe, part, mirror, timeout=900)
+            make(part)
         except subprocess.CalledProcessError as error:
             raise RuntimeError(error.stderr) from error
         part.rename(tree)
@@ -153,16 +182,18 @@ class Machine:
 
 
 @contextlib.contextmanager
-def machine(name: str, net: Network, number: int, directory: Path, names: t.Mapping[str, str]) -> t.Iterator[Machine]:
+def machine(
+    name: str, net: Network, number: int, directory: Path, names: t.Mapping[str, str], *layers: Path
+) -> t.Iterator[Machine]:
     """Start a machine with an address in `net`; `names` are the names of hosts that it knows. It ends with the block.
 
-    Its root user lets the key ``directory/key`` in, by ssh.
+    Its root user lets the key ``directory/key`` in, by ssh. `layers` lie over the base tree, the uppermost first.
     """
     place = directory / name
     for part in ("upper", "work", "root"):
         (place / part).mkdir(parents=True)
     root = place / "root"
-    options = f"lowerdir={base_tree()},upperdir={place}/upper,workdir={place}/work"
+    options = f"lowerdir={':'.join(map(str, (*layers, base_tree())))},upperdir={place}/upper,workdir={place}/work"
     run("mount", "-t", "overlay", "overlay", "-o", options, root)
     with contextlib.ExitStack() as stack:
         stack.callback(run, "umount", "--lazy", root, check=False)

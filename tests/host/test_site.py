@@ -8,35 +8,62 @@ import contextlib
 import json
 import shutil
 import typing as t
+from pathlib import Path
 
 import pytest
 
-from .conftest import IMAGE, Site, changes
+from .conftest import IMAGE, LIST, Site, changes
 from .machines import Machine
 
 pytestmark = pytest.mark.needs("root", "systemd-nspawn", "mmdebstrap", "squid", "nginx", "ip", "ssh")
 
 OCTETS = b"a worker" * 4096
 CA = "/etc/grid-security/certificates/web-ca.pem"
+HOSTS = ("cache", "hypervisor", "node")
 SERVICES = ("refresh", "sync", "scrub", "purge", "relay")
 
 
 def names(host: Machine, directory: str) -> list[str]:
     """The cached files in one of the cache's directories."""
-    found = (host.root / f"var/lib/hepix-vmimages/cache/{directory}").glob(f"{IMAGE}_*")
-    return sorted(path.name for path in found)
+    return sorted(path.name for path in (state(host) / "cache" / directory).glob(f"{IMAGE}_*"))
+
+
+def state(host: Machine) -> Path:
+    """The state directory of a machine, from here; that of the hypervisor is a file system of its own."""
+    inside = "srv/images" if host.name == "hypervisor" else "var/lib/hepix-vmimages"
+    return Path(f"/proc/{host.leader}/root", inside)
+
+
+def define(host: Machine, name: str, disk: str) -> None:
+    """Define a domain of this name, with an overlay on this disk."""
+    overlay = f"/var/lib/libvirt/images/{name}.qcow2"
+    host.run("qemu-img", "create", "-q", "-f", "qcow2", "-b", disk, "-F", "raw", overlay)
+    (host.root / f"root/{name}.xml").write_text(
+        f"""<domain type='qemu'><name>{name}</name><memory unit='MiB'>16</memory><vcpu>1</vcpu>
+        <os><type arch='x86_64' machine='pc'>hvm</type></os><devices>
+          <disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='{overlay}'/>
+            <target dev='vda' bus='virtio'/></disk>
+          <controller type='usb' model='none'/><memballoon model='none'/></devices></domain>"""
+    )
+    host.run("virsh", "define", f"/root/{name}.xml")
 
 
 @contextlib.contextmanager
 def hurried(*hosts: Machine) -> t.Iterator[None]:
-    """Let the refreshes come every few seconds, by a drop-in as an administrator has it."""
+    """Let the refreshes come every few seconds, by a drop-in as an administrator has it; and the end of machines."""
     text = "[Timer]\nOnCalendar=\nOnCalendar=*:*:00/3\nRandomizedDelaySec=0\nAccuracySec=100ms\n"
-    places = [host.root / "etc/systemd/system/hepix-vmimages-refresh.timer.d" for host in hosts]
+    timers = [
+        (host, timer)
+        for host in hosts
+        for timer in (host.root / "etc/systemd/system").glob("hepix-vmimages-*.timer")
+        if timer.stem.endswith(("-refresh", "-expire"))
+    ]
+    places = [timer.with_name(f"{timer.name}.d") for _host, timer in timers]
 
     def again() -> None:
-        for host in hosts:
+        for host, timer in timers:
             host.run("systemctl", "daemon-reload")
-            host.run("systemctl", "restart", "hepix-vmimages-refresh.timer")
+            host.run("systemctl", "restart", timer.name)
 
     for place in places:
         place.mkdir()
@@ -85,14 +112,17 @@ def test_check_mode_tells_the_whole_plan(running: Site) -> None:
         '"base_uri": "https://cache.example.org/images/"',
         "fetch-crl.timer.d",
         "/images.list",
+        "+exec /opt/hepix-vmimages/bin/python3 -I -m vmimages.main gate",
+        "hepix-vmimages-expire.timer would be enabled and started",
     ):
         assert text in told, text
     assert "[WARNING]" not in told + running.runs["check"].stderr
+    assert "fatal:" not in told
 
 
 def test_the_second_time_nothing_changes(running: Site) -> None:
     assert changes(running.runs["run"])["cache"] > 20
-    assert changes(running.runs["run again"]) == {"cache": 0, "node": 0}, running.runs["run again"].stdout
+    assert changes(running.runs["run again"]) == dict.fromkeys(HOSTS, 0), running.runs["run again"].stdout
 
 
 def test_systemd_accepts_the_units_and_finds_them_hardened(running: Site) -> None:
@@ -113,6 +143,27 @@ def test_the_image_travels_from_the_endorser_to_a_node_that_reaches_the_cache_by
     assert "CONNECT cache.example.org:443" in running.squid.read_text()
     direct = node.run("curl", "-s", "-m", "3", "-k", "https://198.51.100.2/", check=False)
     assert direct.returncode != 0
+
+
+def test_libvirt_starts_what_may_run_and_nothing_else(running: Site) -> None:
+    host = running.hypervisor
+    host.wait(lambda: names(host, "current") != [], "the image is at the hypervisor")
+    (name,) = names(host, "current")
+    image = state(host) / "cache/current" / name
+    owner = image.stat().st_uid
+    define(host, "approved", f"/srv/images/cache/current/{name}")
+    host.run("virsh", "start", "approved")
+    assert host.says("virsh", "domstate", "approved") == "running"
+    # libvirt has given the overlay to the guests' user, and not what it lies on.
+    assert (host.root / "var/lib/libvirt/images/approved.qcow2").stat().st_uid not in (0, owner)
+    assert image.stat().st_uid == owner
+    (host.root / "var/lib/libvirt/images/foreign.img").write_bytes(OCTETS)
+    define(host, "foreign", "/var/lib/libvirt/images/foreign.img")
+    refused = host.run("virsh", "start", "foreign", check=False)
+    assert refused.returncode != 0 and "foreign may not start: disk_foreign: " in refused.stderr
+    told = host.says("journalctl", "--no-pager", "-o", "cat", "-t", "vmimages-gate")
+    assert f" domain=approved uuid={host.says('virsh', 'domuuid', 'approved')} user=0 vda={IMAGE}\n" in f"{told}\n"
+    assert "refused operation=prepare domain=foreign " in told and ": disk_foreign: " in told
 
 
 def test_each_service_runs_within_its_limits(running: Site) -> None:
@@ -202,12 +253,32 @@ def test_the_crls_are_fetched_and_go_on_being_fetched(running: Site) -> None:
         assert host.says("systemctl", "show", "-P", "RandomizedDelayUSec", "fetch-crl.timer") == "30min"
 
 
+def test_other_variables_are_followed_and_a_subscription_that_is_left_out_stays(running: Site) -> None:
+    cache = running.cache
+    said = running.inventory["all"]["children"]["image_caches"]["vars"]
+    del said["image_cache_purge_expired"]
+    said.update(image_cache_subscriptions=[], image_cache_decisions=[], image_cache_schedule="*:07")
+    said.update(image_cache_web_listing=True)
+    assert running.changed("--limit", "image_caches", hepix_vmimages_trust_anchors=False)["cache"] > 0
+    assert cache.says_anyway("systemctl", "list-unit-files", "--no-legend", "hepix-vmimages-purge.*") == ""
+    assert "OnCalendar=*-*-* *:07:00" in cache.says("systemctl", "show", "hepix-vmimages-refresh.timer")
+    (name,) = names(cache, "current")
+    status, headers, body = curl(cache, "/images/")
+    assert (status, headers["content-type"]) == (200, "text/html") and name in body
+    assert LIST in cache.says("/usr/local/bin/vmimages", "status")
+
+
 def test_a_withdrawn_image_disappears_from_the_node_without_a_manual_step(running: Site) -> None:
-    cache, node = running.cache, running.node
+    cache, node, hypervisor = running.cache, running.node, running.hypervisor
+    assert hypervisor.says("virsh", "domstate", "approved") == "running"
     running.publish(None)
-    with hurried(cache, node):
+    with hurried(cache, node, hypervisor):
         cache.wait(lambda: names(cache, "current") == [], "the cache has put the image aside")
         node.wait(lambda: names(node, "current") == [], "the node has put the image aside")
+        ended = lambda: hypervisor.says("virsh", "domstate", "approved") == "shut off"  # noqa: E731
+        hypervisor.wait(ended, "the machine of the image is ended")
+    refused = hypervisor.run("virsh", "start", "approved", check=False)
+    assert refused.returncode != 0 and "approved may not start: withdrawn: " in refused.stderr
     refused = node.run("/usr/local/bin/vmimages", "verdict", "--json", IMAGE, check=False)
     assert refused.returncode == 1
     assert json.loads(refused.stdout)["verdict"]["code"] == "withdrawn"
@@ -231,12 +302,23 @@ def test_a_refresh_that_fails_is_told_and_the_next_one_mends_it(running: Site) -
 
 
 def test_taken_away_it_leaves_the_record_and_nothing_that_runs(running: Site) -> None:
-    gone: dict[str, t.Any] = {"image_cache_state": "absent", "hepix_vmimages_trust_anchors": False}
+    gone = {"image_cache_state": "absent", "hypervisor_state": "absent"}
+    # The anchors stay, for whoever else verifies by them; but not at the node.
+    groups = running.inventory["all"]["children"]
+    for name in ("image_caches", "hypervisors"):
+        groups[name]["vars"]["hepix_vmimages_trust_anchors"] = False
+    groups["image_nodes"]["vars"]["trust_anchors_state"] = "absent"
     assert min(running.changed(**gone).values()) > 0
     cache = running.cache
-    assert cache.says_anyway("systemctl", "list-unit-files", "--no-legend", "hepix-vmimages-*") == ""
+    for host in (cache, running.hypervisor):
+        assert host.says_anyway("systemctl", "list-unit-files", "--no-legend", "hepix-vmimages-*") == ""
     assert list(cache.root.glob("opt/hepix-vmimages*")) == []
     assert not (cache.root / "etc/nginx/conf.d/hepix-vmimages.conf").exists()
     assert (cache.root / "var/lib/hepix-vmimages/journal.jsonl").stat().st_size > 0
     assert cache.run("curl", "-s", "-k", "https://cache.example.org/status", check=False).returncode != 0
-    assert running.changed(**gone) == {"cache": 0, "node": 0}
+    assert cache.says("systemctl", "is-active", "fetch-crl.timer") == "active"
+    assert running.node.says_anyway("systemctl", "is-active", "fetch-crl.timer") == "inactive"
+    assert list(running.node.root.glob("etc/grid-security/certificates")) == []
+    # Nobody is asked any more.
+    running.hypervisor.run("virsh", "start", "foreign")
+    assert running.changed(**gone) == dict.fromkeys(HOSTS, 0)
