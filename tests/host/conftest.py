@@ -132,7 +132,7 @@ def _squid(directory: Path, net: Network) -> Iterator[Path]:
         "http_access allow nodes cache https\nhttp_access deny all\nshutdown_lifetime 0 seconds\n"
         f"coredump_dir {directory}\n"
     )
-    command = ["timeout", "1800", "squid", "--foreground", "-f", str(directory / "squid.conf")]
+    command = ["timeout", "3600", "squid", "--foreground", "-f", str(directory / "squid.conf")]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         for _attempt in range(200):
@@ -159,7 +159,7 @@ def _crl_server(anchors: Path, crls: Path) -> Iterator[None]:
     for path in anchors.glob("*.r0"):
         path.rename(crls / path.name)
         (anchors / f"{path.stem}.crl_url").write_text(f"http://crl.example.org:{port}/{path.name}\n")
-    command = ["timeout", "1800", sys.executable, "-m", "http.server", "--directory", str(crls), str(port)]
+    command = ["timeout", "3600", sys.executable, "-m", "http.server", "--directory", str(crls), str(port)]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         yield

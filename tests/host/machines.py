@@ -63,6 +63,7 @@ def libvirt_layer() -> Path:
 
     def make(part: Path) -> None:
         work, root = part.with_suffix(".work"), part.with_suffix(".root")
+        run("umount", root, check=False)  # who was killed before has left it
         for path in (work, root):
             shutil.rmtree(path, ignore_errors=True)
             path.mkdir()
@@ -200,9 +201,9 @@ def machine(
         _configure(root, name, net.address(number), directory / "key.pub", names)
         log = stack.enter_context((place / "console").open("wb"))
         process = subprocess.Popen(
-            # At most half an hour, whatever becomes of the tests.
+            # At most an hour, whatever becomes of the tests.
             [
-                *("timeout", "--signal=KILL", "1800"),
+                *("timeout", "--signal=KILL", "3600"),
                 *("systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--boot", "--console=pipe"),
                 *(f"--directory={root}", f"--machine={name}"),
                 *(f"--network-bridge={net.bridge}", "--resolv-conf=off"),
