@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.hepix.vmimages.plugins.module_utils._core import main as command
+from .conftest import Call
 
 IMAGE = "2b9e4f2c-3f3f-4d0a-8f0d-0d1b4f6ad8c1"
 PLACES = ("cache", "cache/current", "cache/downloading", "cache/expired", "cache/current/catalogue.json")
@@ -39,7 +39,7 @@ def _a_loop(path: Path) -> None:
 
 @pytest.mark.parametrize("become", [_gone, _a_file, _a_directory, _a_loop])
 def test_what_is_wrong_with_the_cache_is_said(
-    bench: t.Any, capfd: pytest.CaptureFixture[str], tmp_path: Path, become: Callable[[Path], None]
+    bench: t.Any, call: Call, tmp_path: Path, become: Callable[[Path], None]
 ) -> None:
     bench.publish()
     bench.subscribe()
@@ -52,7 +52,7 @@ def test_what_is_wrong_with_the_cache_is_said(
             shutil.rmtree(bench.state_dir)
             shutil.copytree(kept, bench.state_dir)
             become(bench.state_dir / place)
-            code = command.main([name, "--state-dir", str(bench.state_dir), *arguments])
-            told = "".join(capfd.readouterr())
+            answer = call(name, *arguments)
+            code, told = answer.code, answer.out + answer.err
             assert "Traceback" not in told and "internal_error" not in told
             assert code in (0, 1, 3) and (code == 0 or name == "verdict" or str(bench.state_dir) in told)
