@@ -165,7 +165,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 actions:
-  description: What was done, or in check mode would be done, in order.
+  description: What was done, or in check mode would be done, in this order.
   type: list
   elements: dict
   returned: success

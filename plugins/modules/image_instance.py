@@ -320,7 +320,8 @@ options:
     type: str
   author:
     description:
-      - Who is recorded as the one who made it. When left out, it is the user who runs this, or the one who called sudo.
+      - Who is recorded as the one who made it. When left out, it is the user who runs the module, or the one who
+        called C(sudo).
     type: str
   records_dir:
     description:
@@ -484,7 +485,7 @@ instances:
       description: Whether it runs on as it was described before.
       type: bool
 actions:
-  description: What was done, or in check mode would be done, in order.
+  description: What was done, or in check mode would be done, in this order.
   type: list
   elements: dict
   returned: always

@@ -84,7 +84,6 @@ REMEDIES: t.Final[t.Mapping[str, str]] = {
     "(ssh_known_hosts).",
     "login_refused": "Give the key, certificate, token or password that the server accepts, and check what it may do.",
     "upload_method_gone": "Use sftp, webdav, s3, local or egiappdb instead.",
-    "program_missing": "Install the named program on this host.",
     "no_upload_rule": "Add an upload rule whose uri_match is a prefix of this address.",
     # unpacking and converting
     "format_unknown": "Ask the endorser to state the format (hv:format): raw, qcow2, vmdk, vdi, vhd, ova or tar, with "

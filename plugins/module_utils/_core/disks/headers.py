@@ -17,7 +17,7 @@ import typing as t
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import DiskError
+from ..errors import TransferError
 from ..transfer.atomic import storage_errors
 from . import qcow2, vmdk
 from .window import Window
@@ -52,7 +52,7 @@ def inspect(path: Path, kind: str) -> Disk:
         try:
             found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode):
-                raise DiskError("format_mismatch", f"{path} is no regular file.", path=str(path))
+                raise TransferError("not_readable", f"{path} is no regular file", path=str(path))
             window = Window(descriptor, found.st_size, str(path))
             virtual_size = _CHECKS[kind](window)
         finally:

@@ -177,8 +177,9 @@ class SftpUploader:
                 check=False,
                 env={**os.environ, "LC_ALL": "C"},
             )
-        except FileNotFoundError:
-            raise TransferError("program_missing", "There is no sftp on this host", program="sftp") from None
+        except OSError as error:
+            why = (error.strerror or "it did not start").lower()
+            raise TransferError("tool_missing", f"The program sftp cannot be run: {why}", program="sftp") from None
         if done.returncode != 0:
             raise _failure(far, done.stderr.decode(errors="replace"))
         return done.stdout.decode(errors="replace")
