@@ -62,7 +62,7 @@ class Nginx:
         for _attempt in range(100):
             if self.process.poll() is not None:
                 break
-            with contextlib.suppress(ConnectionRefusedError):
+            with contextlib.suppress(OSError):
                 socket.create_connection((self.address, port), timeout=1).close()
                 return
             time.sleep(0.05)

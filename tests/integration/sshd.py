@@ -71,7 +71,7 @@ def _wait(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
     for _attempt in range(100):
         if process.poll() is not None:
             break
-        with contextlib.suppress(ConnectionRefusedError):
+        with contextlib.suppress(OSError):
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
             return
         time.sleep(0.05)
