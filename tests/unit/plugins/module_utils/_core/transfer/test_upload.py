@@ -20,6 +20,7 @@ from ansible_collections.hepix.vmimages.plugins.module_utils._core.transfer.uplo
     target_for,
     uploader_for,
 )
+from ansible_collections.hepix.vmimages.plugins.module_utils._core.transfer.upload.sftp import SftpUploader
 from ansible_collections.hepix.vmimages.plugins.module_utils._core.transfer.upload.webdav import WebdavUploader
 
 CONTENT = bytes(range(256)) * 3000
@@ -248,3 +249,15 @@ def test_what_a_server_holds_is_read_no_further_than_asked(raw: t.Any, read_requ
     except TransferError as error:
         assert (size, error.code) == (b"-1", "unreachable")
     assert sent < 256 * 65536
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_an_sftp_that_cannot_be_run_is_said_to_be_missing(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    if there:
+        (tmp_path / "sftp").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(TransferError) as refused:
+        SftpUploader(Settings()).stat("sftp://images@localhost/a.raw")
+    assert refused.value.code == "tool_missing"
