@@ -15,7 +15,6 @@ from ...imagelist.model import ENDORSER, IMAGE, IMAGES, X509
 from ..declared.images import EXPIRES, FORMAT
 from ..declared.options import invalid
 
-APPDB: t.Final = "appdb"
 VO: t.Final = "ad:vo"
 
 _Raw = t.Mapping[str, t.Any]
