@@ -184,7 +184,9 @@ class World:
                     "good_until": to_text(self.now + datetime.timedelta(days=28)),
                 }
                 events.append(("accepted", record))
-            head = journal.append(path, events, head=head, at=self.now, by="benchmark")[-1].head
+            lines = journal.compose(path, events, head=head, at=self.now, by="benchmark")
+            journal.write(path, [line for _entry, line in lines], head=head)
+            head = lines[-1][0].head
 
     def copy(self, size: Size, target: pathlib.Path) -> pathlib.Path:
         """A state directory of its own at `target`; the messages, which nothing changes, are linked."""

@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The local catalogue: an opened state directory, its index caught up with the journal, and the way to change it.
 
-Commit order: the message is on disk, then the journal line (*the* commit point), then the index, then the snapshot. A
-crash anywhere leaves the old state or the new one: what the index lacks is replayed from the journal when it is opened,
-and a snapshot older than the journal is refused by its readers.
+Commit order: the message is on disk, then the journal line (*the* commit point), then the index, which has taken the
+line in before and ends its transaction now, then the snapshot. A crash anywhere leaves the old state or the new one:
+what the index lacks is replayed from the journal when it is opened, and a snapshot older than the journal is refused by
+its readers.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from ...errors import SiteError, VmimagesError
+from ...errors import SiteError
 from ...times import utc_now
 from . import index, journal, preload, witness
 from .state import StateDirectory, as_owner, locked, user_name
@@ -140,9 +141,7 @@ class Catalogue:
             reason = witness.missing(self.state, self.head())
             self._renew()
             if reason:
-                head, event = self.head(), ("journal_accepted", {"missing": reason})
-                journal.append(self.state.journal, [event], head=head, at=self.now(), by=self.actor)
-                self.catch_up()
+                self.append([("journal_accepted", {"missing": reason})])
 
     def _renew(self) -> None:
         try:
@@ -175,10 +174,17 @@ class Catalogue:
             index.set_head(self.connection, journal.Head())
             self._replay()
 
-    def forget(self, head: journal.Head) -> None:
-        """Make the index anew if a reader has taken in lines after `head` that their writer took back since."""
-        if self.head() != head and not journal.holds(self.state.journal, self.head()):
-            self._renew()
+    def append(self, events: t.Sequence[tuple[str, t.Mapping[str, t.Any]]]) -> None:
+        """Write journal lines and take them into the index; for whoever holds the writers' lock.
+
+        The index takes them in first, in a transaction that ends when the lines are on disk: a line that it cannot
+        take in is not written, for nobody could read what follows it.
+        """
+        path, head = self.state.journal, self.head()
+        lines = journal.compose(path, events, head=head, at=self.now(), by=self.actor)
+        with index.faults(self.state.index), index.immediate(self.connection):
+            self._take_in(entry for entry, _line in lines)
+            journal.write(path, [line for _entry, line in lines], head=head)
 
     @contextlib.contextmanager
     def writing(self) -> t.Iterator[Writer]:
@@ -194,13 +200,16 @@ class Catalogue:
             return False
 
     def _replay(self) -> None:
-        from .replay import events as replay
-
-        head = self.head()
         # No index may outlive, in a loss of power, a line whose writer has not forced it to disk yet.
         if self._behind():
             journal.settle(self.state.journal)
-        for entry in journal.read(self.state.journal, after=head):
+        self._take_in(journal.read(self.state.journal, after=self.head()))
+
+    def _take_in(self, entries: t.Iterable[journal.Entry]) -> None:
+        from .replay import events as replay
+
+        head = self.head()
+        for entry in entries:
             replay.apply(self.connection, entry, self.load)
             head = entry.head
         index.set_head(self.connection, head)
@@ -221,11 +230,4 @@ class Writer:
 
     def commit(self, *events: tuple[str, t.Mapping[str, t.Any]]) -> None:
         """Write journal lines, in one piece, and take them into the index."""
-        catalogue = self.catalogue
-        path, head = catalogue.state.journal, catalogue.head()
-        try:
-            journal.append(path, events, head=head, at=catalogue.now(), by=catalogue.actor)
-        except VmimagesError:
-            catalogue.forget(head)
-            raise
-        catalogue.catch_up()
+        self.catalogue.append(events)

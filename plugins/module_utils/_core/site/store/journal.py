@@ -110,18 +110,13 @@ def settle(path: Path) -> None:
             os.close(descriptor)
 
 
-def append(
+def compose(
     path: Path, events: t.Sequence[tuple[str, t.Mapping[str, t.Any]]], *, head: Head, at: datetime, by: str
-) -> list[Entry]:
-    """Write `events` after `head` and force them to disk; the caller holds the writers' lock.
-
-    A torn line of a writer that died is cut off first. On a full disk the journal is left as it was: TransferError
-    ``disk_full``, ``not_writable``.
-    """
-    entries: list[Entry] = []
-    octets = b""
+) -> list[tuple[Entry, bytes]]:
+    """The lines of `events` after `head`, and the entries that a reader will find in them; nothing is written."""
+    lines: list[tuple[Entry, bytes]] = []
+    last = head
     for event, data in events:
-        last = entries[-1].head if entries else head
         record = {
             "seq": last.sequence + 1,
             "at": to_text(at),
@@ -131,15 +126,25 @@ def append(
             "prev": last.digest,
         }
         line = json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode() + b"\n"
-        entries.append(_parse(path, line, last))
-        octets += line
+        entry = _parse(path, line, last)
+        lines.append((entry, line))
+        last = entry.head
+    return lines
+
+
+def write(path: Path, lines: t.Sequence[bytes], *, head: Head) -> None:
+    """Write composed `lines` after `head` and force them to disk; the caller holds the writers' lock.
+
+    A torn line of a writer that died is cut off first. On a full disk the journal is left as it was: TransferError
+    ``disk_full``, ``not_writable``.
+    """
     new = not path.exists()
     with storage_errors(path):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         try:
             if new:
                 os.fchmod(descriptor, 0o644)
-            _write(descriptor, octets, head.end)
+            _write(descriptor, b"".join(lines), head.end)
         except OSError:
             os.ftruncate(descriptor, head.end)
             raise
@@ -147,7 +152,6 @@ def append(
             os.close(descriptor)
     if new:
         fsync_directory(path.parent)
-    return entries
 
 
 def _write(descriptor: int, octets: bytes, offset: int) -> None:

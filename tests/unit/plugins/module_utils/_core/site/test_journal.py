@@ -18,8 +18,14 @@ NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=timezone.utc)
 
 
 def _append(path: Path, *numbers: int) -> list[journal.Entry]:
-    events = [("decided", {"number": number}) for number in numbers]
-    return journal.append(path, events, head=_head(path), at=NOW, by="sam")
+    return _write(path, [("decided", {"number": number}) for number in numbers])
+
+
+def _write(path: Path, events: t.Sequence[tuple[str, dict[str, t.Any]]]) -> list[journal.Entry]:
+    head = _head(path)
+    lines = journal.compose(path, events, head=head, at=NOW, by="sam")
+    journal.write(path, [line for _entry, line in lines], head=head)
+    return [entry for entry, _line in lines]
 
 
 def _entries(path: Path) -> list[journal.Entry]:
@@ -103,7 +109,7 @@ def test_a_full_disk_leaves_the_journal_as_it_was(tiny_disk: Path) -> None:
     _append(path, 1)
     before = path.read_bytes()
     with pytest.raises(VmimagesError) as found:
-        journal.append(path, [("decided", {"text": "x" * 100_000})], head=_head(path), at=NOW, by="sam")
+        _write(path, [("decided", {"text": "x" * 100_000})])
     assert found.value.code == "disk_full"
     assert path.read_bytes() == before
     _append(path, 2)
