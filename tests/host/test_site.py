@@ -275,8 +275,9 @@ def test_a_withdrawn_image_disappears_from_the_node_without_a_manual_step(runnin
     with hurried(cache, node, hypervisor):
         cache.wait(lambda: names(cache, "current") == [], "the cache has put the image aside")
         node.wait(lambda: names(node, "current") == [], "the node has put the image aside")
-        ended = lambda: hypervisor.says("virsh", "domstate", "approved") == "shut off"  # noqa: E731
-        hypervisor.wait(ended, "the machine of the image is ended")
+        hypervisor.wait(
+            lambda: hypervisor.says("virsh", "domstate", "approved") == "shut off", "the machine of the image is ended"
+        )
     refused = hypervisor.run("virsh", "start", "approved", check=False)
     assert refused.returncode != 0 and "approved may not start: withdrawn: " in refused.stderr
     refused = node.run("/usr/local/bin/vmimages", "verdict", "--json", IMAGE, check=False)
