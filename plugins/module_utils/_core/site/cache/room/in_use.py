@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Which files somebody uses: they are not deleted, whatever their age.
 
-Two signs are heeded. A *pin* is a file in ``cache/in_use/`` that whoever lays hands on an image for longer writes, a
-hypervisor's part for as long as a domain is defined: ``<file name>@<holder>``, holding JSON with ``holder``, ``at``
-and perhaps ``until``, after which it counts no more. And a file that a process has open, or that a loop device shows,
+Two signs are heeded. A *pin* is a file in ``cache/in_use/`` that whoever needs a file of the cache for longer may
+write, such as a site's own tools: ``<file name>@<holder>``, holding JSON with ``holder``, ``at`` and perhaps ``until``,
+after which it counts no more. And a file that a process has open, or that a loop device shows,
 is in use, as far as this process may see that: root sees all, the service's user its own processes only.
 """
 
