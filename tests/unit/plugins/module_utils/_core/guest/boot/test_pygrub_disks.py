@@ -66,7 +66,8 @@ def test_the_entries_of_a_disk_are_those_that_pygrub_lists(
 
 
 def listed(image: Path) -> list[tuple[str, ...]]:
-    done = subprocess.run([PYGRUB, "--list-entries", str(image)], check=False, capture_output=True, text=True)
+    command = [PYGRUB, "--list-entries", f"--output-directory={image.parent}", str(image)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
     found = re.findall(r"^title: (.*)\n.*\n  kernel: (.*)\n.*\n  initrd: (.*)$", done.stdout, re.MULTILINE)
     assert found or done.returncode or "title:" not in done.stdout
     return found
