@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import re
+import os
 import subprocess
 import sys
 import typing as t
@@ -55,6 +56,7 @@ def test_the_installer_of_the_release_takes_the_answers(written: tuple[Path, str
         text=True,
         check=False,
         timeout=60,
+        env={**os.environ, "TMPDIR": str(written[0])},
     )
     said = [row for row in (done.stdout + done.stderr).splitlines() if row and not row.startswith("Checking")]
     assert (done.returncode, said) == (0, [])
