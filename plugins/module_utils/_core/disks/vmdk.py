@@ -19,8 +19,8 @@ _SECTOR: t.Final = 512
 _AT_END: t.Final = 0xFFFFFFFFFFFFFFFF
 #: QEMU reads this much of the descriptor; a longer one is cut there, and not by us.
 _MOST: t.Final = 1024 * 1024
-#: As scanf, by which programs read it, takes white space and numbers.
-_EXTENT: t.Final = re.compile(rb"^\s*(RW|RDONLY|NOACCESS)\s+[+-]?[0-9]+\s+([A-Z]+)", re.MULTILINE)
+#: As scanf, by which programs read it, takes white space and numbers; lines of nothing else are left to themselves.
+_EXTENT: t.Final = re.compile(rb"^[ \t\r\v\f]*(RW|RDONLY|NOACCESS)\s+[+-]?[0-9]+\s+([A-Z]+)", re.MULTILINE)
 _PARENT: t.Final = re.compile(rb"parentCID[ \t]*=[ \t]*([0-9a-fA-F]+)")
 _NO_PARENT: t.Final = 0xFFFFFFFF
 

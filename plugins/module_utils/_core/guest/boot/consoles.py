@@ -14,7 +14,7 @@ from ..root.tree import Root
 from .system import System
 
 _UNIT: t.Final = re.compile(r"(?:serial-)?getty@([A-Za-z0-9]+)\.service\Z")
-_GETTY: t.Final = re.compile(r"^\s*(?:exec\s+)?\S*getty\b[^\n]*?\b((?:tty|hvc|xvc)[A-Za-z0-9]*)", re.MULTILINE)
+_TERMINAL: t.Final = re.compile(r"\b(?:tty|hvc|xvc)[A-Za-z0-9]*")
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,17 @@ def read_consoles(root: Root, system: System) -> Consoles:
         return Consoles(tuple(units), True, words)
     if system.init == "upstart":
         texts = [root.text(f"/etc/init/{name}") or "" for name in root.names("/etc/init") if name.endswith(".conf")]
-        found = [terminal for text in texts for terminal in _GETTY.findall(text)]
+        found = [terminal for text in texts for terminal in _started(text)]
         return Consoles(tuple(dict.fromkeys(found)), root.is_file("/etc/init/serial.conf"), words)
     inittab = Inittab.parse(root.read("/etc/inittab") or b"")
     return Consoles(inittab.terminals, False, words)
+
+
+def _started(text: str) -> t.Iterator[str]:
+    """The terminals for which a job of upstart starts a getty."""
+    for row in text.split("\n"):
+        words = row.split()
+        program, *arguments = words[1:] if words[:1] == ["exec"] and len(words) > 1 else words or [""]
+        if program.endswith("getty"):
+            found = (_TERMINAL.search(word) for word in arguments)
+            yield from [match[0] for match in found if match is not None][:1]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from .lines import Document
 
 _SECTION: t.Final = re.compile(r"[ \t]*\[([^\[\]]+)\][ \t]*\Z")
-_KEY: t.Final = re.compile(r"[ \t]*([A-Za-z0-9][A-Za-z0-9._-]*)[ \t]*=[ \t]*(.*?)[ \t]*\Z")
+_KEY: t.Final = re.compile(r"[ \t]*([A-Za-z0-9][A-Za-z0-9._-]*)[ \t]*=(.*)\Z")
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Keyfile(Document):
             if heading is not None:
                 section = heading[1]
             elif pair is not None:
-                found.append(Setting(section, pair[1], pair[2], number))
+                found.append(Setting(section, pair[1], pair[2].strip(" \t"), number))
         return tuple(found)
 
     def get(self, section: str, key: str) -> str | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 from dataclasses import dataclass
+from functools import cached_property
 
 D = t.TypeVar("D", bound="Document")
 
@@ -56,7 +57,7 @@ class Document:
         """How the file ends its lines."""
         return end(self.lines[0]) if self.lines and end(self.lines[0]) else "\n"
 
-    @property
+    @cached_property
     def bodies(self) -> tuple[str, ...]:
         """The lines without their ends."""
         return tuple(body(line) for line in self.lines)

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import re
 import typing as t
+from dataclasses import dataclass
 
 from .lines import Document, indent
 
-_KEY: t.Final = re.compile(r"[ ]*(?:- )?([A-Za-z0-9_.\"'*-]+)[ ]*:(?:[ ]+(.*?))?[ ]*(?:#.*)?\Z")
+_KEY: t.Final = re.compile(r"[ ]*(?:- )?([A-Za-z0-9_.\"'*-]+)[ ]*:(?:[ #]|\Z)")
 
 
 class Netplan(Document):
@@ -27,53 +28,63 @@ class Netplan(Document):
     @property
     def unclear(self) -> tuple[int, ...]:
         """The lines that speak of a card's address in a way that is not understood here."""
+        pins = set(self.pins)
         return tuple(
             number
             for number, text in enumerate(self.bodies)
-            if "macaddress" in text.split("#", 1)[0] and number not in self.pins
+            if "macaddress" in text.split("#", 1)[0] and number not in pins
         )
 
     def without_pins(self, name: str = "e*") -> Netplan:
         """The file that matches any card whose name begins as `name` says, and sets no address."""
-        document = self
+        document, outline = self, self._outline()
         gone: set[int] = set()
+        named: set[int] = set()
         for number in self.pins:
-            match = self._parent(number)
-            if match is None or _key(self.bodies[match]) != "match":
+            match = outline.parents[number]
+            if match is None or outline.keys[match] != "match":
                 gone.add(number)
                 continue
-            if "name" in self._keys(match):
+            if match in named or outline.below(match, "name"):
                 gone.add(number)
             else:
+                named.add(match)
                 document = document.with_body(number, f'{indent(self.bodies[number])}name: "{name}"')
-            device = self._parent(match)
-            gone |= set() if device is None else set(self._keys(device).get("set-name", ()))
+            device = outline.parents[match]
+            if device is not None:
+                gone.update(outline.below(device, "set-name"))
         return document.without(gone)
 
-    def _keys(self, number: int) -> dict[str, list[int]]:
-        """The keys below that of a line, with their lines."""
-        found: dict[str, list[int]] = {}
-        for index in self._children(number):
-            found.setdefault(_key(self.bodies[index]), []).append(index)
-        return found
+    def _outline(self) -> _Outline:
+        keys = tuple(_key(text) for text in self.bodies)
+        parents: list[int | None] = []
+        found: dict[tuple[int, str], list[int]] = {}
+        above: list[tuple[int, int]] = []
+        for number, key in enumerate(keys):
+            if not key:
+                parents.append(None)
+                continue
+            depth = len(indent(self.bodies[number]))
+            while above and above[-1][0] >= depth:
+                above.pop()
+            parents.append(above[-1][1] if above else None)
+            if above:
+                found.setdefault((above[-1][1], key), []).append(number)
+            above.append((depth, number))
+        return _Outline(keys, tuple(parents), found)
 
-    def _parent(self, number: int) -> int | None:
-        depth = len(indent(self.bodies[number]))
-        for index in range(number - 1, -1, -1):
-            if _key(self.bodies[index]) and len(indent(self.bodies[index])) < depth:
-                return index
-        return None
 
-    def _children(self, number: int) -> tuple[int, ...]:
-        depth = len(indent(self.bodies[number]))
-        found: list[int] = []
-        for index in range(number + 1, len(self.lines)):
-            text = self.bodies[index]
-            if _key(text) and len(indent(text)) <= depth:
-                break
-            if _key(text) and self._parent(index) == number:
-                found.append(index)
-        return tuple(found)
+@dataclass(frozen=True)
+class _Outline:
+    """Of each line its key (empty for none) and the line of the key that it is below; `found`: those below, by key."""
+
+    keys: tuple[str, ...]
+    parents: tuple[int | None, ...]
+    found: t.Mapping[tuple[int, str], t.Sequence[int]]
+
+    def below(self, number: int, key: str) -> t.Sequence[int]:
+        """The lines of a key right below that of a line."""
+        return self.found.get((number, key), ())
 
 
 def _key(text: str) -> str:

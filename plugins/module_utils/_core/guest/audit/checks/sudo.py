@@ -19,9 +19,8 @@ _INCLUDE: t.Final = re.compile(r"[#@]include(dir)?\s+(.+)")
 #: What begins with # and is no comment: the number of a user, and files that are included.
 _NO_COMMENT: t.Final = re.compile(r"[0-9]|include(?:dir)?\s")
 _ALIAS: t.Final = re.compile(r"Cmnd?_Alias\s+(.*)")
-_RULE: t.Final = re.compile(r"((?:[^\s,=]+\s*,\s*)*[^\s,=]+)\s+([^=]+?)\s*=(.*)")
 _RUN_AS: t.Final = re.compile(r"\([^)]*\)")
-_OTHER_HOSTS: t.Final = re.compile(r":\s*[^:=,]+=")
+_OTHER_HOSTS: t.Final = re.compile(r":[^:=,]+=")
 _PARTS: t.Final = re.compile(r"[,:]")
 
 
@@ -34,15 +33,22 @@ def sudo(subject: Subject) -> t.Iterator[Finding]:
             if re.search(r"!\s*authenticate\b|\bexempt_group\b", text):
                 yield Finding(path, "The defaults of sudo need no password.", number)
             continue
-        match = _RULE.match(text)
-        if match is None or "_Alias" in match[1]:
+        user, stated = _rule(text)
+        if not user or "_Alias" in user:
             continue
-        user, commands = match[1], _RUN_AS.sub(" ", match[3])
+        commands = _RUN_AS.sub(" ", stated)
         if re.search(r"\bNOPASSWD\b", commands):
             yield Finding(path, f"{user[:80]} needs no password for sudo.", number)
         elif user not in _ADMINISTRATORS and everything.intersection(_commands(commands)):
             yield Finding(path, f"{user[:80]} may do everything.", number)
     yield from _doas(subject.root)
+
+
+def _rule(text: str) -> tuple[str, str]:
+    """Whom a rule is for, with commas and no blanks between several, and what it says of them; "" for what is none."""
+    who, equals, stated = text.partition("=")
+    words = " ".join(who.split()).replace(" ,", ",").replace(", ", ",").split(" ")
+    return (words[0], stated) if equals and len(words) > 1 else ("", "")
 
 
 def _commands(text: str) -> set[str]:

@@ -139,7 +139,32 @@ def crowds(tree: Path, _outside: Path) -> None:
     (tree / "etc/passwd").write_text(rows)
 
 
-ATTACKS = [links_out, directories_out, pipes, devices, loops, large, names, hard_links, crowds]
+def dull(tree: Path, _outside: Path) -> None:
+    """Long configuration with hardly anything in it: what is looked for is almost there, and again."""
+    texts = ("a" + " " * 300_000 + "b\n", "\n" * 200_000, "a " * 150_000, "k=" + "\t" * 300_000 + "v\n")
+    pins = "network:\n  ethernets:\n    e:\n      match:\n" + "        macaddress: x\n" * 15_000
+    places = (
+        "sudoers.d/{}",
+        "netplan/{}.yaml",
+        "NetworkManager/system-connections/{}.nmconnection",
+        "modprobe.d/{}.conf",
+    )
+    for number, text in enumerate(texts):
+        for place in (
+            *places,
+            "network/interfaces.d/{}",
+            "cron.d/{}",
+            "systemd/network/{}.network",
+            "default/grub.d/{}.cfg",
+        ):
+            path = tree / "etc" / place.format(number)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+            path.chmod(0o600)
+    (tree / "etc/netplan/pins.yaml").write_text(pins)
+
+
+ATTACKS = [links_out, directories_out, pipes, devices, loops, large, names, hard_links, crowds, dull]
 
 
 def snapshot(directory: Path) -> dict[str, t.Any]:
