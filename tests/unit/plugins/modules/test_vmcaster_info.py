@@ -115,6 +115,12 @@ def test_another_file_is_refused_and_nothing_is_made(bench: t.Any, tmp_path: Pat
 
 
 def test_a_nul_in_an_option_is_refused_in_words(bench: t.Any) -> None:
-    assert bench.run("vmcaster_info", {"database": "/tmp/\0"})["code"] == "option_invalid"
-    result = bench.run("imagelist_info", {"src": "/x", "endorsers": [{"dn": "/CN=\0", "ca": "/CN=x"}]})
-    assert (result["code"], result["context"]) == ("option_invalid", {"option": "endorsers"})
+    """From Python 3.12 on Ansible says so itself: it cannot log such an option."""
+    for module, option, options in (
+        ("vmcaster_info", "database", {"database": "/tmp/\0"}),
+        ("imagelist_info", "endorsers", {"src": "/x", "endorsers": [{"dn": "/CN=\0", "ca": "/CN=x"}]}),
+    ):
+        result = bench.run(module, options)
+        assert result.failed
+        if "code" in result.data or "embedded null" not in result["msg"]:
+            assert (result["code"], result["context"]["option"]) == ("option_invalid", option)
